@@ -1,0 +1,19 @@
+//! What is true, and what should happen.
+//!
+//! Everything here is a pure function of its arguments: the stack as written becomes the stack as checked
+//! ([`stack`]), a wish becomes a plan or a refusal with numbers ([`plan`]), a state becomes a menu ([`tray`]).
+//! Time, randomness and the outside world are passed in. `clippy.toml` beside this crate keeps it so.
+//!
+//! Deliberately absent: tokio, files, sockets, clocks, logging, JSON.
+
+pub mod agent;
+pub mod catalog;
+pub mod memory;
+pub mod plan;
+pub mod pool;
+pub mod secret;
+pub mod stack;
+pub mod tray;
+
+pub use agent::{AgentName, AgentState, Stage};
+pub use memory::{Bytes, Unit};

@@ -1,0 +1,210 @@
+//! Memory pools: what a machine has, who holds it, and what a further agent may claim.
+//!
+//! One model serves every machine. Strix Halo with a small carve-out is one unified pool with a second bound (the
+//! GTT cap, on what GPU agents hold together); with a large carve-out it is a VRAM pool and a RAM pool; a box with
+//! four cards is four VRAM pools and one RAM pool. Nothing above `hardware` asks which case it is.
+//!
+//! On unified memory GTT pages *are* system RAM: `used` already contains `device_used`, the two are never added.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::AgentName;
+use crate::memory::{Bytes, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PoolId(pub String);
+
+impl PoolId {
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+}
+
+impl std::fmt::Display for PoolId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolKind {
+    Unified,
+    Vram,
+    Ram,
+}
+
+/// A pool as the machine reports it at one instant. All figures in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolReading {
+    pub id: PoolId,
+    /// For a person: "Unified memory", "GPU 0".
+    pub name: String,
+    pub kind: PoolKind,
+    /// What the pool has. Detected, never believed from a file; `None` where it could not be detected.
+    pub capacity: Option<Bytes>,
+    /// The GTT cap: the second bound, on what GPU agents hold together (unified pools only).
+    pub device_cap: Option<Bytes>,
+    /// In use now, by everybody.
+    pub used: Bytes,
+    /// Of that, held through the GPU (GTT).
+    pub device_used: Option<Bytes>,
+}
+
+/// What an agent takes, or holds, of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Share {
+    /// Held through the GPU; counts against the pool's device cap too.
+    pub device: Bytes,
+    /// Held by its processes in ordinary memory.
+    pub host: Bytes,
+}
+
+impl Share {
+    pub fn total(self) -> Bytes {
+        self.device + self.host
+    }
+
+    /// The larger of two, each part on its own. "An agent counts with the larger of reserved and measured."
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        // The total decides; the parts of the larger total are kept, so that a sum never exceeds what was seen.
+        if other.total() > self.total() { other } else { self }
+    }
+}
+
+/// Shares by pool.
+pub type Shares = BTreeMap<PoolId, Share>;
+
+/// An agent that holds memory, as the ledger sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub agent: AgentName,
+    /// What its start reserved.
+    pub reserved: Shares,
+    /// What was measured of it, where anything was.
+    pub measured: Option<Shares>,
+}
+
+impl Held {
+    /// What it counts with in `pool`.
+    pub fn counts(&self, pool: &PoolId) -> Share {
+        let reserved = self.reserved.get(pool).copied().unwrap_or_default();
+        let measured = self.measured.as_ref().and_then(|m| m.get(pool)).copied().unwrap_or_default();
+        reserved.max(measured)
+    }
+
+    /// What of the pool's use is this agent's. Where nothing could be measured (an agent found running after a
+    /// restart) it is taken to hold what it reserved; else its own bytes would count again as other programs'.
+    fn used_in(&self, pool: &PoolId) -> Share {
+        let shares = self.measured.as_ref().unwrap_or(&self.reserved);
+        shares.get(pool).copied().unwrap_or_default()
+    }
+}
+
+/// The ledger of one pool: every byte is an agent's, somebody else's, lost, free, or kept back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    pub id: PoolId,
+    pub name: String,
+    pub kind: PoolKind,
+    pub capacity: Bytes,
+    /// The most that may be in use in all, other programs included.
+    pub limit: Bytes,
+    pub device_cap: Option<Bytes>,
+    pub used: Bytes,
+    pub device_used: Option<Bytes>,
+    /// Used less what is measured of agents.
+    pub other: Bytes,
+    /// Of the GPU's part, what no agent holds.
+    pub device_other: Bytes,
+    /// Did not come back after a stop.
+    pub lost: Bytes,
+    pub held: Vec<(AgentName, Share)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("The capacity of {name} could not be detected.")]
+pub struct CapacityUnknown {
+    pub pool: PoolId,
+    pub name: String,
+}
+
+impl Ledger {
+    /// Other programs are planned with at least 6 units, so that a machine just after boot promises nothing that
+    /// the desktop and a browser will need in a minute.
+    pub fn other_floor(unit: Unit) -> Bytes {
+        unit.of(6.0)
+    }
+
+    /// The limit in force: the stack's, at most capacity less 4 units; without one, capacity less 8 units.
+    pub fn limit_for(capacity: Bytes, wished: Option<Bytes>) -> Bytes {
+        let unit = Unit::for_capacity(capacity);
+        let highest = capacity.saturating_sub(unit.of(4.0));
+        wished.unwrap_or_else(|| capacity.saturating_sub(unit.of(8.0))).min(highest)
+    }
+
+    /// # Errors
+    /// A capacity that was not detected: it is never guessed.
+    pub fn new(
+        reading: &PoolReading,
+        wished_limit: Option<Bytes>,
+        lost: Bytes,
+        held: &[Held],
+    ) -> Result<Self, CapacityUnknown> {
+        let capacity = reading
+            .capacity
+            .filter(|c| c.0 > 0)
+            .ok_or_else(|| CapacityUnknown { pool: reading.id.clone(), name: reading.name.clone() })?;
+        let measured: Share = held.iter().map(|h| h.used_in(&reading.id)).fold(Share::default(), |a, b| {
+            Share { device: a.device + b.device, host: a.host + b.host }
+        });
+        Ok(Self {
+            id: reading.id.clone(),
+            name: reading.name.clone(),
+            kind: reading.kind,
+            capacity,
+            limit: Self::limit_for(capacity, wished_limit),
+            device_cap: reading.device_cap,
+            used: reading.used,
+            device_used: reading.device_used,
+            // What was lost is part of what is used, and counted on its own below.
+            other: reading.used.saturating_sub(measured.total()).saturating_sub(lost),
+            device_other: reading.device_used.unwrap_or_default().saturating_sub(measured.device),
+            lost,
+            held: held.iter().map(|h| (h.agent.clone(), h.counts(&reading.id))).collect(),
+        })
+    }
+
+    pub fn unit(&self) -> Unit {
+        Unit::for_capacity(self.capacity)
+    }
+
+    /// Other programs as a plan counts them.
+    pub fn planned_other(&self) -> Bytes {
+        self.other.max(Self::other_floor(self.unit()))
+    }
+
+    /// What agents together may claim of this pool.
+    pub fn for_agents(&self) -> Bytes {
+        self.limit.saturating_sub(self.planned_other()).saturating_sub(self.lost)
+    }
+
+    /// What agents together may hold through the GPU, where a cap is known.
+    pub fn for_agents_on_device(&self) -> Option<Bytes> {
+        self.device_cap.map(|cap| cap.saturating_sub(self.device_other))
+    }
+
+    /// What a further agent may claim: `limit - max(other, 6 GB) - lost - sum over agents of max(reserved, measured)`.
+    pub fn available(&self) -> Bytes {
+        self.for_agents().saturating_sub(self.held.iter().map(|(_, share)| share.total()).sum())
+    }
+
+    /// Free as the window says it: limit less used.
+    pub fn free(&self) -> Bytes {
+        self.limit.saturating_sub(self.used)
+    }
+}

@@ -1,0 +1,223 @@
+//! The stack: which agents there are, what they run, and which of them are awake together.
+//!
+//! Two types on purpose. [`raw::RawStack`] is exactly what the file says; [`resolve`] checks it and gives the
+//! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
+
+pub mod raw;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::AgentName;
+use crate::memory::Bytes;
+use crate::pool::PoolId;
+
+pub use resolve::{Facts, Note, Problem, resolve};
+
+/// A profile's name: lower case, as in the stack file.
+pub type ProfileName = String;
+
+/// The checked stack. Order is the file's everywhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stack {
+    pub name: String,
+    /// The profile to return to.
+    pub base: ProfileName,
+    /// Sets of agents of which no two are ever awake together.
+    pub conflicts: Vec<Vec<AgentName>>,
+    pub memory: MemoryLimits,
+    pub agents: Vec<Agent>,
+    pub profiles: Vec<Profile>,
+    pub gateway: Gateway,
+    /// What is allowed but worth knowing.
+    pub notes: Vec<Note>,
+}
+
+impl Stack {
+    pub fn agent(&self, name: &AgentName) -> Option<&Agent> {
+        self.agents.iter().find(|a| &a.name == name)
+    }
+
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.iter().find(|p| p.name == name)
+    }
+
+    /// Whether a rule forbids these two awake together.
+    pub fn conflict(&self, a: &AgentName, b: &AgentName) -> bool {
+        a != b && self.conflicts.iter().any(|set| set.contains(a) && set.contains(b))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemoryLimits {
+    /// For a machine with one pool.
+    pub limit: Option<Bytes>,
+    /// By pool, where there are several.
+    pub by_pool: BTreeMap<PoolId, Bytes>,
+}
+
+impl MemoryLimits {
+    pub fn for_pool(&self, pool: &PoolId) -> Option<Bytes> {
+        self.by_pool.get(pool).copied().or(self.limit)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub name: ProfileName,
+    pub agents: Vec<AgentName>,
+}
+
+/// Whose summon budget an agent counts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    Primary,
+    Coder,
+    Reviewer,
+    Utility,
+}
+
+/// The model server an agent runs on: which plug-in of `engine` turns it into a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackendKind {
+    #[serde(rename = "vllm")]
+    Vllm,
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
+    /// A server that already runs and speaks OpenAI's dialect. Never started or stopped.
+    #[serde(rename = "external")]
+    External,
+}
+
+impl BackendKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::LlamaCpp => "llama.cpp",
+            Self::External => "external",
+        }
+    }
+}
+
+/// What an agent's memory claim is made of, as the file gives it: exactly one of the three.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ClaimBasis {
+    /// Weights + this KV cache + overhead.
+    KvCache { weights: Bytes, kv_cache: Bytes, overhead: Bytes },
+    /// The whole claim in one number.
+    Memory(Bytes),
+    /// A share of the pool's capacity, 0 to 1.
+    Share(f64),
+}
+
+/// How an agent is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// In a container, or, in a rehearsal without an engine, as a process.
+    Container { image: String, host_ipc: bool },
+    /// As a local process: the program and the arguments that come before the backend's own.
+    Process { command: Vec<String> },
+    /// Somebody else runs it, at this address.
+    External { endpoint: String },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    pub name: AgentName,
+    /// The name for a person; "Odin" where the file gives none.
+    pub display_name: String,
+    /// "Supreme Architect".
+    pub title: String,
+    /// The prompt it is given in chats.
+    pub role: String,
+    pub tier: Tier,
+    pub backend: BackendKind,
+    pub runs: Runs,
+    /// A Hub id or, for llama.cpp, the path of a GGUF file.
+    pub model: String,
+    pub revision: Option<String>,
+    pub port: u16,
+    /// Tokens.
+    pub context: u32,
+    pub sequences: u32,
+    pub claim: ClaimBasis,
+    /// Bytes of KV cache that one more token costs, where it is known.
+    pub kv_bytes_per_token: Option<u64>,
+    pub dtype: Option<String>,
+    pub quantization: Option<String>,
+    pub kv_dtype: Option<String>,
+    pub tensor_parallel: u32,
+    /// Pools it runs on; empty for "the machine's only one" (or the first `tensor_parallel` cards).
+    pub devices: Vec<PoolId>,
+    pub tool_parser: Option<String>,
+    pub draft_model: Option<String>,
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Idle time after which it sleeps again.
+    pub ttl: Option<Duration>,
+    /// How long running requests may finish before a stop.
+    pub drain: Duration,
+    /// How long a start may take before it counts as failed.
+    pub load_timeout: Duration,
+    pub min_residency: Duration,
+    /// Stays awake through a switch.
+    pub pinned: bool,
+    pub served_by: Option<AgentName>,
+    pub glyph: Option<String>,
+    pub color: Option<String>,
+}
+
+impl Agent {
+    /// What the agent takes of each pool. Until it is measured, all of a GPU agent's claim is counted on the device:
+    /// which part its processes take in ordinary memory is not known before the first start, and the careful
+    /// figure is the larger one for the bound that fails hard.
+    pub fn claim_in(&self, capacity: Bytes) -> Bytes {
+        match self.claim {
+            ClaimBasis::KvCache { weights, kv_cache, overhead } => weights + kv_cache + overhead,
+            ClaimBasis::Memory(bytes) => bytes,
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 was checked")]
+            ClaimBasis::Share(share) => capacity.share((share * 1e6).round() as u64, 1_000_000),
+        }
+    }
+
+    /// Whether it takes memory of this machine that Asgard starts and stops.
+    pub fn is_ours(&self) -> bool {
+        !matches!(self.runs, Runs::External { .. })
+    }
+
+    /// Whether its memory counts against the GPU's cap. A llama.cpp agent told to keep every layer on the CPU
+    /// holds none there.
+    pub fn on_device(&self) -> bool {
+        match self.backend {
+            BackendKind::Vllm => true,
+            BackendKind::LlamaCpp => {
+                !self.args.windows(2).any(|w| matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0")
+                    && self.runs_in_container()
+            }
+            BackendKind::External => false,
+        }
+    }
+
+    pub fn runs_in_container(&self) -> bool {
+        matches!(self.runs, Runs::Container { .. })
+    }
+}
+
+/// Bifrost's settings. The `BIFROST_*` variables of the earlier scheduler override them by the same meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    pub listen: SocketAddr,
+    /// The largest request body that is taken, in bytes.
+    pub max_body: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8899)), max_body: 64 << 20 }
+    }
+}
