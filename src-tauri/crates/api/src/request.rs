@@ -1,0 +1,84 @@
+//! The list of requests, written once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::shapes::{activity, agents, chat, plans, settings, status};
+
+/// Writes the enum, the map from request to response for TypeScript, and the names.
+macro_rules! requests {
+    (
+        $( $(#[doc = $doc:literal])* $name:ident($req:ty) -> $resp:ty; )*
+        => stream:
+        $( $(#[doc = $sdoc:literal])* $sname:ident($sreq:ty) -> $schunk:ty; )*
+    ) => {
+        /// A request that has one answer.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(tag = "cmd", content = "payload", rename_all = "snake_case")]
+        pub enum Request { $( $(#[doc = $doc])* $name($req), )* }
+
+        /// A request that is answered by a stream of chunks.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(tag = "cmd", content = "payload", rename_all = "snake_case")]
+        pub enum Streamed { $( $(#[doc = $sdoc])* $sname($sreq), )* }
+
+        /// For each request: its name, its payload's and its response's TypeScript type, whether it streams.
+        pub fn map(config: &ts_rs::Config) -> Vec<(&'static str, String, String, bool)> {
+            use ts_rs::TS;
+            vec![
+                $( (stringify!($name), <$req as TS>::name(config), <$resp as TS>::name(config), false), )*
+                $( (stringify!($sname), <$sreq as TS>::name(config), <$schunk as TS>::name(config), true), )*
+            ]
+        }
+    };
+}
+
+requests! {
+    /// The whole state, as `asgard status --json` prints it.
+    Status(status::Nothing) -> status::Status;
+    /// What a switch to each profile would do, in the order of the stack file.
+    Profiles(status::Nothing) -> plans::Profiles;
+    /// What a wish would do, without doing it.
+    Plan(plans::PlanRequest) -> plans::Plan;
+    /// Make a profile's agents awake and nobody else. Answers when it is done, undone or refused.
+    Switch(plans::SwitchRequest) -> plans::Outcome;
+    /// The named profile, else the active one, else the base.
+    Up(plans::UpRequest) -> plans::Outcome;
+    /// Everybody asleep.
+    Down(status::Nothing) -> plans::Outcome;
+    Start(agents::AgentRequest) -> plans::Outcome;
+    Stop(agents::AgentRequest) -> plans::Outcome;
+    Restart(agents::AgentRequest) -> plans::Outcome;
+    /// Cancel what is under way and put back what ran before.
+    Cancel(status::Nothing) -> status::Nothing;
+    /// Ask every agent that is awake (deep: for a streamed answer and a tool call).
+    Health(agents::HealthRequest) -> agents::Health;
+    /// The last lines of an agent's log.
+    Logs(agents::LogsRequest) -> agents::LogTail;
+    /// The latest events, newest first.
+    Events(activity::EventsRequest) -> activity::Events;
+    Conversations(status::Nothing) -> chat::Conversations;
+    Conversation(chat::ConversationRequest) -> chat::Conversation;
+    NewConversation(chat::NewConversation) -> chat::Conversation;
+    DeleteConversation(chat::ConversationRequest) -> status::Nothing;
+    /// End the reply under way; what has arrived is kept.
+    StopReply(chat::ConversationRequest) -> status::Nothing;
+    Settings(status::Nothing) -> settings::Settings;
+    ChangeSettings(settings::SettingsPatch) -> settings::Settings;
+    /// The stack in force: where it is, its text, its problems and notes.
+    Stack(status::Nothing) -> settings::StackFile;
+    /// Write the shipped stack to the stack file, where none exists yet.
+    SaveStack(status::Nothing) -> settings::StackFile;
+    /// End the controller; agents keep running unless told otherwise.
+    Shutdown(settings::ShutdownRequest) -> status::Nothing;
+    => stream:
+    /// A chunk per change of anything; the reader fetches what it shows.
+    Watch(status::Nothing) -> status::Changed;
+    /// The last lines, then each new one.
+    FollowLogs(agents::LogsRequest) -> agents::LogLine;
+    /// Send a message and receive the reply. Ending this stream does not end the reply.
+    Send(chat::SendRequest) -> chat::ReplyChunk;
+    /// Ask again for the last reply of a conversation.
+    Retry(chat::ConversationRequest) -> chat::ReplyChunk;
+    /// The reply under way in a conversation, from its start; ends at once where there is none.
+    FollowReply(chat::ConversationRequest) -> chat::ReplyChunk;
+}

@@ -1,0 +1,9 @@
+//! The JSON shapes, one file an area. Fields may be added, none renamed or removed. Memory in bytes, times in
+//! RFC 3339, durations in seconds; what is not known is null.
+
+pub mod activity;
+pub mod agents;
+pub mod chat;
+pub mod plans;
+pub mod settings;
+pub mod status;

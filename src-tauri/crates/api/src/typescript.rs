@@ -1,0 +1,107 @@
+//! The TypeScript twin of the shapes. It is generated, committed, and a test fails when it is stale.
+
+use std::fmt::Write as _;
+
+use ts_rs::{Config, TS};
+
+use crate::request;
+use crate::shapes::{activity, agents, chat, plans, settings, status};
+
+/// The whole of `ui/src/lib/backend/types.ts`.
+pub fn generate() -> String {
+    let config = Config::new().with_large_int("number");
+    let mut out = String::from(
+        "// Generated from the Rust shapes by `make generate`. Do not edit: `make check` fails when it is stale.\n\n",
+    );
+    out.push_str(
+        "export type AgentState =\n  | \"asleep\"\n  | \"pulling\"\n  | \"starting\"\n  | \"loading\"\n  | \"ready\"\n  | \"busy\"\n  | \"draining\"\n  | \"stopping\"\n  | \"failed\";\n\n",
+    );
+    out.push_str("export type Stage = \"container\" | \"weights\" | \"kv_cache\" | \"warm_up\";\n\n");
+    macro_rules! declare {
+        ($($shape:ty),* $(,)?) => { $( let _ = writeln!(out, "export {}\n", <$shape as TS>::decl(&config)); )* };
+    }
+    declare!(
+        crate::error::Code,
+        crate::error::ApiError,
+        status::Nothing,
+        status::Changed,
+        status::Status,
+        status::StackName,
+        status::Notice,
+        status::Severity,
+        status::Switching,
+        status::EngineStatus,
+        status::GatewayStatus,
+        status::Failure,
+        status::Pool,
+        status::PoolAgent,
+        status::Learned,
+        status::AgentStatus,
+        status::ClaimParts,
+        plans::PlanRequest,
+        plans::SwitchRequest,
+        plans::UpRequest,
+        plans::Profiles,
+        plans::ProfileView,
+        plans::Plan,
+        plans::PlanStep,
+        plans::PlanStepPool,
+        plans::PlanPool,
+        plans::PlanAgent,
+        plans::Outcome,
+        plans::OutcomeKind,
+        agents::AgentRequest,
+        agents::HealthRequest,
+        agents::Health,
+        agents::AgentHealth,
+        agents::LogsRequest,
+        agents::LogTail,
+        agents::LogLine,
+        activity::EventsRequest,
+        activity::Events,
+        activity::Event,
+        chat::ConversationRequest,
+        chat::NewConversation,
+        chat::SendRequest,
+        chat::Conversations,
+        chat::ConversationSummary,
+        chat::Conversation,
+        chat::Message,
+        chat::MessageRole,
+        chat::MessageState,
+        chat::ReplyStats,
+        chat::ReplyChunk,
+        settings::AfterLogin,
+        settings::Settings,
+        settings::SettingsPatch,
+        settings::StackFile,
+        settings::StackProblem,
+        settings::ShutdownRequest,
+    );
+    let map = request::map(&config);
+    for (name, streams, what) in [
+        ("Requests", false, "Requests with one answer: payload and response."),
+        ("Streams", true, "Requests answered by a stream: payload and chunk."),
+    ] {
+        let _ = writeln!(out, "/** {what} */\nexport interface {name} {{");
+        for (cmd, payload, response, _) in map.iter().filter(|(_, _, _, s)| *s == streams) {
+            let _ = writeln!(out, "  {}: [{payload}, {response}];", snake(cmd));
+        }
+        out.push_str("}\n\n");
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// `FollowLogs` as serde spells it: `follow_logs`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
