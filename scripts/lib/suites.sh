@@ -1,0 +1,111 @@
+# shellcheck shell=bash
+# The suites of `make test`, in the order in which they run. Sourced by scripts/test.
+#
+# A suite is three things with its name in them:
+#   suite NAME SECONDS     it exists, and may take that long
+#   run_NAME               its command; output goes to target/test-logs/NAME.log
+#   needs_NAME             optional: prints why it cannot run here and fails; that is a skip
+# Names have a `-` where the functions have a `_`.
+
+suite_names=()
+declare -A suite_seconds=()
+suite() {
+    suite_names+=("$1")
+    suite_seconds[$1]=$2
+}
+
+# A journey exists once its file does.
+journey() { [ ! -f "tests/tests/$1.rs" ] || suite "$2" "$3"; }
+run_journey() { cargo test --locked --workspace --test "$1"; }
+
+# Prints "NAME is missing" for the first command that is.
+commands() {
+    local name
+    for name; do
+        has_command "$name" || {
+            echo "$name is missing"
+            return 1
+        }
+    done
+}
+
+has_display_tools() {
+    [ -d /tmp/.X11-unix ] || mkdir -m 1777 /tmp/.X11-unix 2>/dev/null || true
+    commands Xvfb xauth
+}
+
+# Every unit test, and by name every integration test. A name that a journey has too runs in that journey's suite.
+suite rust 900
+run_rust() {
+    local file targets=()
+    for file in src-tauri/tests/*.rs src-tauri/crates/*/tests/*.rs; do
+        if [ -f "$file" ] && [ ! -f "tests/tests/${file##*/}" ]; then
+            targets+=(--test "$(basename "$file" .rs)")
+        fi
+    done
+    cargo test --locked --workspace --lib --bins "${targets[@]}"
+}
+
+journey architecture architecture 120
+run_architecture() { run_journey architecture; }
+
+suite deps 120
+run_deps() { scripts/tests/deps; }
+
+suite licences 60
+run_licences() { node --test scripts/tests/*.test.mjs; }
+
+suite ui 300
+run_ui() { (cd ui && npm run --silent test); }
+
+[ ! -d ui ] || ! grep -q '"test:browser"' ui/package.json 2>/dev/null || suite browser 600
+needs_browser() { commands chromium; }
+run_browser() {
+    cargo build --locked --workspace --features asgard/browser-host --bin asgard-browser-host
+    (cd ui && npm run --silent test:browser)
+}
+
+journey process journey-process 600
+run_journey_process() { run_journey process; }
+
+journey docker journey-docker 900
+needs_journey_docker() {
+    commands dockerd iptables || return
+    [ "$(id -u)" -eq 0 ] || {
+        echo "starting a Docker Engine needs root"
+        return 1
+    }
+}
+run_journey_docker() { run_journey docker; }
+
+journey crash crash 900
+run_crash() { run_journey crash; }
+
+journey window window 600
+needs_window() { has_display_tools && commands WebKitWebDriver dbus-run-session; }
+run_window() { run_journey window; }
+
+journey tray tray 300
+needs_tray() {
+    commands dbus-run-session || return
+    /usr/bin/python3 -c 'import dbus, gi' 2>/dev/null || {
+        echo "python3-dbus or python3-gi is missing"
+        return 1
+    }
+}
+run_tray() { run_journey tray; }
+
+journey install install 600
+needs_install() { has_display_tools && commands desktop-file-validate dbus-run-session; }
+run_install() { run_journey install; }
+
+journey real_model real-model 600
+# What it says last, where it fails, is why.
+needs_real_model() {
+    local why
+    why=$(scripts/real-model 2>&1 </dev/null) || {
+        tail -n 1 <<<"$why"
+        return 1
+    }
+}
+run_real_model() { run_journey real_model; }
