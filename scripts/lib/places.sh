@@ -10,5 +10,7 @@ else
 fi
 bin=$prefix/bin
 libexec=$prefix/libexec/asgard
-# One line for each file placed: its checksum, two spaces, its path.
+# One line for each thing placed, in order: a file's checksum or the word `folder`, two spaces, its path.
 manifest=$libexec/manifest
+
+same_as_placed() { [ -f "$2" ] && [ "$(sha256sum <"$2" | cut -d ' ' -f 1)" = "$1" ]; }
