@@ -1,0 +1,33 @@
+//! The rehearsal: a model server that is none, and a machine that is played.
+//!
+//! [`stand_in`] speaks the dialects of vLLM 0.32 and llama.cpp b11434 as they were recorded, holds its memory for
+//! real, answers with readable text, and misbehaves on request ([`fault`]). [`machine`] is the played machine whose
+//! gigabytes are megabytes; [`report`] tells what every server holds now, [`journal`] what was held at any instant.
+//!
+//! Deliberately absent: a model. Nothing here reads a weight or computes a logit.
+//!
+//! `machine`, `report` and `journal` are the parts that others read with; they know nothing of HTTP.
+
+// llama.cpp's longest answers are one `json!` each.
+#![recursion_limit = "256"]
+
+pub mod fault;
+pub mod journal;
+pub mod machine;
+pub mod report;
+pub mod stand_in;
+
+mod answer;
+mod args;
+mod engine;
+mod exchange;
+mod holding;
+mod llama;
+mod loading;
+mod log;
+mod metrics;
+mod server;
+mod settings;
+mod sse;
+mod text;
+mod vllm;

@@ -1,0 +1,114 @@
+//! What the environment says about the rehearsal, apart from the command line that a real server would get.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fault::{self, Fault};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `ASGARD_AGENT`: who is being played.
+    pub(crate) agent: String,
+    /// `ASGARD_REHEARSAL_HOLD`: bytes held in the end.
+    pub(crate) hold: u64,
+    /// `ASGARD_REHEARSAL_LOAD_MS`
+    pub(crate) load: Duration,
+    /// `ASGARD_REHEARSAL_TOKENS_PER_SECOND`
+    pub(crate) tokens_per_second: f64,
+    /// `ASGARD_REHEARSAL_FAULT`: names of [`fault::ALL`] between commas.
+    pub(crate) faults: Vec<&'static Fault>,
+    /// `ASGARD_REHEARSAL_REPORT`
+    pub(crate) report: Option<PathBuf>,
+    /// `ASGARD_REHEARSAL_JOURNAL`
+    pub(crate) journal: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads them through `var`, which is the process environment or a test's.
+    ///
+    /// # Errors
+    /// A sentence about the variable that is wrong, and one about what to write.
+    pub(crate) fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let given = |name: &str| var(name).filter(|text| !text.trim().is_empty());
+        let number = |name: &str, otherwise: f64| match given(name) {
+            None => Ok(otherwise),
+            Some(text) => {
+                text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(|| {
+                    format!("{name} is {text:?}, which is no number. Write a number from 0 on.")
+                })
+            }
+        };
+        let hold = match given("ASGARD_REHEARSAL_HOLD") {
+            None => 0,
+            Some(text) => text.trim().parse::<u64>().map_err(|_| {
+                format!("ASGARD_REHEARSAL_HOLD is {text:?}, which is no number of bytes. Write digits only.")
+            })?,
+        };
+        let mut faults = Vec::new();
+        for name in given("ASGARD_REHEARSAL_FAULT").unwrap_or_default().split(',').map(str::trim) {
+            if !name.is_empty() {
+                faults.push(fault::named(name).ok_or_else(|| {
+                    let known: Vec<&str> = fault::ALL.iter().map(|f| f.name).collect();
+                    format!(
+                        "ASGARD_REHEARSAL_FAULT names {name:?}, which is no fault. Write some of: {}.",
+                        known.join(", ")
+                    )
+                })?);
+            }
+        }
+        let load = number("ASGARD_REHEARSAL_LOAD_MS", 2000.0)?.min(86_400_000.0);
+        let speed = number("ASGARD_REHEARSAL_TOKENS_PER_SECOND", 40.0)?;
+        Ok(Self {
+            agent: given("ASGARD_AGENT").unwrap_or_else(|| "asgard".to_owned()),
+            hold,
+            load: Duration::from_secs_f64(load / 1000.0),
+            tokens_per_second: speed.clamp(0.1, 100_000.0),
+            faults,
+            report: given("ASGARD_REHEARSAL_REPORT").map(PathBuf::from),
+            journal: given("ASGARD_REHEARSAL_JOURNAL").map(PathBuf::from),
+        })
+    }
+
+    /// Whether it was asked to misbehave in this way.
+    pub(crate) fn has(&self, wanted: fault::Kind) -> bool {
+        self.faults.iter().any(|fault| fault.kind == wanted)
+    }
+
+    /// The start it was asked to fail with, if any.
+    pub(crate) fn failure(&self) -> Option<&'static Fault> {
+        self.faults.iter().find(|fault| fault.kind == fault::Kind::FailAtStart).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn nothing_set_is_a_harmless_server() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.hold, settings.load), (0, Duration::from_secs(2)));
+        assert!((settings.tokens_per_second - 40.0).abs() < f64::EPSILON);
+        assert!(settings.faults.is_empty() && settings.report.is_none() && settings.journal.is_none());
+    }
+
+    #[test]
+    fn several_faults_are_taken_and_an_unknown_one_is_refused_with_the_list() {
+        let settings = read(&[("ASGARD_REHEARSAL_FAULT", "garbage, ignore-sigterm")]).unwrap();
+        assert!(settings.has(fault::Kind::Garbage) && settings.has(fault::Kind::IgnoreSigterm));
+        assert!(settings.failure().is_none());
+        let error = read(&[("ASGARD_REHEARSAL_FAULT", "garbag")]).unwrap_err();
+        assert!(error.contains("\"garbag\"") && error.contains("die-mid-stream"), "{error}");
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_refused() {
+        for bad in ["12 MB", "-3", "1e6"] {
+            assert!(read(&[("ASGARD_REHEARSAL_HOLD", bad)]).is_err(), "{bad}");
+        }
+    }
+}
