@@ -66,16 +66,16 @@ prepare_window() {
 
 programs_failed() { fail "The programs could not be built." "What the compiler said is above."; }
 
-# The pages must exist by now: the window embeds them.
+# The pages must exist by now: the window embeds them. Every build of this checkout picks the whole workspace, which
+# keeps one set of features, so that `make run` and `make test` compile no dependency twice.
 prepare_programs() {
     step "Programs"
     step_works "the first build takes minutes, later ones seconds"
-    cargo build --locked --bin asgard --bin asgard-desktop </dev/null || programs_failed
+    cargo build --locked --workspace --bin asgard --bin asgard-desktop </dev/null || programs_failed
     step_done
 }
 
-# Everything that the suites need, in one go. Picking the whole workspace each time keeps one set of features,
-# so that no dependency is compiled twice.
+# Everything that the suites need, in one go.
 prepare_everything() {
     step "Programs and tests"
     step_works "the first build takes minutes, later ones seconds"
