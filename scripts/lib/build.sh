@@ -13,13 +13,13 @@
 
 prepare_system() {
     step "System packages"
-    QUIET=1 scripts/deps system
+    QUIET=1 HEADER=$(step_line) scripts/deps system
     step_done
 }
 
 prepare_languages() {
     step "Rust and Node"
-    QUIET=1 scripts/deps languages
+    QUIET=1 HEADER=$(step_line) scripts/deps languages
     use_toolchain
     step_done "Rust $(rust_found), Node $(node_found)"
 }

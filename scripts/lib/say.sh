@@ -43,14 +43,13 @@ step() {
     step_began=$(now)
 }
 
+step_line() { printf '%s[%s/%s] %s …%s' "$bold" "$step_number" "$steps_total" "$step_title" "$plain"; }
+
 # Said only when a step has work to do, before that work prints.
-step_works() {
-    printf '%s[%s/%s] %s …%s %s\n' "$bold" "$step_number" "$steps_total" "$step_title" "$plain" "${1:-}"
-}
+step_works() { printf '%s%s\n' "$(step_line)" "${1:+ $1}"; }
 
 step_done() {
-    printf '%s[%s/%s] %s …%s %s%s\n' "$bold" "$step_number" "$steps_total" "$step_title" "$plain" \
-        "$(duration $(($(now) - step_began)))" "${1:+, $1}"
+    printf '%s %s%s\n' "$(step_line)" "$(duration $(($(now) - step_began)))" "${1:+, $1}"
 }
 
 # Yes when there is no terminal to ask at: a fresh machine in a pipeline must get through.
