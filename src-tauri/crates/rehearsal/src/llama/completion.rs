@@ -71,10 +71,23 @@ fn native_end(engine: &Engine, generation: &Generation, text: &str, prompt: &Val
         (_, Some(_)) => "word",
         _ => "eos",
     };
+    let mut settings = slots::parameters(Some(generation.generated()));
+    // What the two pages leave out.
+    for (name, value) in [
+        ("dry_sequence_breakers", json!(["\n", ":", "\"", "*"])),
+        ("stop", json!([])),
+        ("logit_bias", json!([])),
+        ("grammar", json!("")),
+        ("grammar_lazy", json!(false)),
+        ("grammar_triggers", json!([])),
+        ("preserved_tokens", json!([])),
+    ] {
+        settings[name] = value;
+    }
     json!({
         "index": 0, "content": text, "tokens": [], "id_slot": generation.slot, "stop": true,
         "model": engine.command.name(), "tokens_predicted": generation.generated(),
-        "tokens_evaluated": generation.prompt, "generation_settings": slots::parameters(None),
+        "tokens_evaluated": generation.prompt, "generation_settings": settings,
         "prompt": prompt, "has_new_line": text.contains('\n'), "truncated": false, "stop_type": stop_type,
         "stopping_word": generation.reply().stopped_by.clone().unwrap_or_default(),
         "tokens_cached": generation.prompt + generation.generated().saturating_sub(1),

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::VERSION;
 use crate::engine::Engine;
 
 /// Where every series says which engine it is of.
@@ -102,7 +101,6 @@ fn cache_config(engine: &Engine, out: &mut String) {
         ("num_gpu_blocks", (tokens / BLOCK).to_string()),
         ("num_gpu_blocks_override", "None".to_owned()),
         ("prefix_caching_hash_algo", "sha256".to_owned()),
-        ("rehearsal_of", VERSION.to_owned()),
     ];
     let labels: Vec<String> = facts.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     let _ = writeln!(
