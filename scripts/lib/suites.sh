@@ -44,6 +44,8 @@ run_rust() {
         fi
     done
     cargo test --locked --workspace --lib --bins "${targets[@]}"
+    # Examples in the documentation; there is one build of its own for each, so they are few.
+    cargo test --locked --workspace --doc
 }
 
 journey architecture architecture 120
