@@ -14,6 +14,7 @@ pub(crate) enum Dialect {
 
 /// What was asked for, in words that both dialects share.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the switches of a command line")]
 pub(crate) struct Command {
     pub(crate) dialect: Dialect,
     /// A Hub id or a path, as given.

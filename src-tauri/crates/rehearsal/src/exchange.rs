@@ -31,6 +31,7 @@ pub(crate) enum Usage {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the switches of a request")]
 pub(crate) struct Ask {
     /// The last thing the user said.
     pub(crate) asked: String,

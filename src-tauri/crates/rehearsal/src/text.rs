@@ -1,5 +1,7 @@
 //! What a stand-in answers: readable, fitting the agent, and the same every time.
 
+use std::fmt::Write as _;
+
 /// What an answer is made for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wish<'a> {
@@ -43,12 +45,13 @@ pub(crate) fn answer(wish: &Wish<'_>) -> String {
     }
     if ["code", "function", "script", "program"].iter().any(|word| lower.contains(word)) {
         text.push_str("\nSome code, to see how it is shown:\n\n```rust\nfn main() {\n    println!(\"");
-        text.push_str(&format!("{name} is rehearsing."));
+        text.push_str(&name);
+        text.push_str(" is rehearsing.");
         text.push_str("\");\n}\n```\n");
     }
     if ["long", "story", "essay"].iter().any(|word| lower.contains(word)) {
         for (number, line) in STORY.iter().cycle().take(STORY.len() * 4).enumerate() {
-            text.push_str(&format!("\n{}. {line}\n", number + 1));
+            let _ = writeln!(text, "\n{}. {line}", number + 1);
         }
     }
     text.push_str("\nAsk again with a real model, and the answer will be about your question.");
@@ -102,7 +105,7 @@ pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let mut all = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let lead = if first == ' ' { 1 } else { 0 };
+        let lead = usize::from(first == ' ');
         let word: usize = rest
             .get(lead..)
             .unwrap_or_default()

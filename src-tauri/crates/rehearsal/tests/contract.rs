@@ -1,6 +1,8 @@
 //! The stand-in against what the real servers were recorded to say: the recorded requests are sent again, and the
 //! answers must have the same status, headers and shape. Streams are compared event by event.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -222,15 +224,15 @@ fn a_busy_llama_shows_its_slots_as_recorded() {
 fn series(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter(|line| !line.starts_with("# HELP"))
-        .filter_map(|line| match line.strip_prefix("# TYPE ") {
-            Some(kind) => Some(kind.to_owned()),
-            None => {
-                let (name, rest) = line.split_once('{')?;
-                let labels = rest.rsplit_once('}')?.0;
-                let names: Vec<&str> =
-                    labels.split("\",").filter_map(|l| l.split_once('=')).map(|(n, _)| n).collect();
-                Some(format!("{name} {}", names.join(" ")))
+        .filter_map(|line| {
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                return Some(kind.to_owned());
             }
+            let (name, rest) = line.split_once('{')?;
+            let labels = rest.rsplit_once('}')?.0;
+            let names: Vec<&str> =
+                labels.split("\",").filter_map(|l| l.split_once('=')).map(|(n, _)| n).collect();
+            Some(format!("{name} {}", names.join(" ")))
         })
         .collect()
 }

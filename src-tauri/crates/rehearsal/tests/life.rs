@@ -1,5 +1,7 @@
 //! A stand-in's life: what it holds and reports, how it starts, stops, dies and misbehaves.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
+
 mod common;
 
 use std::io::{Read, Write};

@@ -18,7 +18,7 @@ pub(super) async fn openai(engine: &Arc<Engine>, body: &Value) -> Result<Respons
     if ask.stream {
         let engine = Arc::clone(engine);
         return Ok(with_events(sse::body(move |events| async move {
-            openai_stream(&engine, &ask, &events).await
+            openai_stream(&engine, &ask, &events).await;
         })));
     }
     let mut generation = begin(engine, &ask).await.map_err(crashed)?;

@@ -172,7 +172,7 @@ pub(crate) fn read(words: &[String], key: Option<Secret>) -> Result<Command, Ref
                 }
             }
             _ if values.is_empty() => {
-                values.extend(rest.next_if(|w| !w.starts_with("--")).map(str::to_owned))
+                values.extend(rest.next_if(|w| !w.starts_with("--")).map(str::to_owned));
             }
             _ => {}
         }
@@ -199,11 +199,11 @@ pub(crate) fn read(words: &[String], key: Option<Secret>) -> Result<Command, Ref
         };
         return Err(refuse(&format!("argument {flag}: invalid {kind} value: '{value}'")));
     }
-    command(tag, &given, key)
+    command(tag.as_deref(), &given, key)
 }
 
 fn command(
-    tag: Option<String>,
+    tag: Option<&str>,
     given: &[(&'static str, Takes, Vec<String>)],
     key: Option<Secret>,
 ) -> Result<Command, Refusal> {
@@ -211,8 +211,7 @@ fn command(
     let all =
         |flag: &str| given.iter().rev().find(|(name, _, _)| *name == flag).map(|(_, _, v)| v.as_slice());
     let one = |flag: &str| all(flag).and_then(|v| v.first()).map(String::as_str);
-    let model =
-        tag.clone().or_else(|| one("--model").map(str::to_owned)).unwrap_or_else(|| "Qwen/Qwen3-0.6B".into());
+    let model = tag.or_else(|| one("--model")).unwrap_or("Qwen/Qwen3-0.6B").to_owned();
     let port = one("--port").map_or(Ok(8000), str::parse::<u16>).map_err(|_| {
         refuse(&format!("argument --port: invalid int value: '{}'", one("--port").unwrap_or_default()))
     })?;
@@ -251,7 +250,7 @@ fn command(
         eager: eager.unwrap_or(false),
         force_usage: all("--enable-force-include-usage").is_some(),
         unified_kv: false,
-        shown: shown(tag.as_deref(), given),
+        shown: shown(tag, given),
         model,
     })
 }

@@ -1,5 +1,7 @@
 //! Starts that fail, with the log a real one leaves: the cause, and the general words after it that hide it.
 
+use std::fmt::Write as _;
+
 use super::args::USAGE;
 use crate::args::Command;
 use crate::loading::gib;
@@ -228,7 +230,7 @@ fn traceback(frames: &[Frame], error: &str) -> Vec<Line> {
 fn traceback_text(frames: &[Frame], error: &str) -> String {
     let mut text = "Traceback (most recent call last):\n".to_owned();
     for (file, line, function, code) in frames {
-        text.push_str(&format!("  File \"{PACKAGES}/{file}\", line {line}, in {function}\n    {code}\n"));
+        let _ = writeln!(text, "  File \"{PACKAGES}/{file}\", line {line}, in {function}\n    {code}");
     }
     text.push_str(error);
     text

@@ -189,14 +189,14 @@ fn weights_steps(weights: u64, settings: &Settings) -> Vec<Step> {
 fn shard_line(done: u64, shards: u64, took: Duration) -> Line {
     let percent = done * 100 / shards;
     let clock = |seconds: u64| format!("{:02}:{:02}", seconds / 60, seconds % 60);
-    let times = if done == 0 {
-        "00:00<?, ?it/s".to_owned()
-    } else {
-        let left = took.as_secs() * (shards - done) / done;
-        let speed = done as f64 / took.as_secs_f64().max(0.001);
-        let speed =
-            if speed >= 1.0 { format!("{speed:5.2}it/s") } else { format!("{:5.2}s/it", 1.0 / speed) };
-        format!("{}<{}, {speed}", clock(took.as_secs()), clock(left))
+    let times = match (took.as_secs() * (shards - done)).checked_div(done) {
+        None => "00:00<?, ?it/s".to_owned(),
+        Some(left) => {
+            let speed = done as f64 / took.as_secs_f64().max(0.001);
+            let speed =
+                if speed >= 1.0 { format!("{speed:5.2}it/s") } else { format!("{:5.2}s/it", 1.0 / speed) };
+            format!("{}<{}, {speed}", clock(took.as_secs()), clock(left))
+        }
     };
     Line::raw(format!(
         "Loading safetensors checkpoint shards: {percent:3}% Completed | {done}/{shards} [{times}]"

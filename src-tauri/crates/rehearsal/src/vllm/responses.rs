@@ -20,7 +20,7 @@ pub(super) async fn answer(engine: &Arc<Engine>, body: &Value) -> Result<Respons
     if ask.stream {
         let engine = Arc::clone(engine);
         return Ok(with_events(sse::body(move |events| async move {
-            stream(&engine, &ask, frame, &events).await
+            stream(&engine, &ask, frame, &events).await;
         })));
     }
     let mut generation =
@@ -29,7 +29,7 @@ pub(super) async fn answer(engine: &Arc<Engine>, body: &Value) -> Result<Respons
     let item = item(&format!("msg_{}", engine.hex_id()), &text);
     Ok(with_json(
         StatusCode::OK,
-        &completed(frame, item, &ask, generation.reply().finish, generation.generated()),
+        &completed(frame, &item, &ask, generation.reply().finish, generation.generated()),
     ))
 }
 
@@ -56,7 +56,7 @@ fn item(id: &str, text: &str) -> Value {
     })
 }
 
-fn completed(mut frame: Value, item: Value, ask: &Ask, finish: Finish, generated: u64) -> Value {
+fn completed(mut frame: Value, item: &Value, ask: &Ask, finish: Finish, generated: u64) -> Value {
     frame["output"] = json!([item]);
     frame["status"] = json!("completed");
     if finish == Finish::Length {
@@ -82,11 +82,10 @@ async fn stream(engine: &Arc<Engine>, ask: &Ask, frame: Value, events: &Events) 
     let Ok(mut generation) = begin(engine, ask, limit(engine, ask)).await else {
         return events.named("error", &refusal::engine_dead_body()).await;
     };
-    let sent = AtomicU64::new(0);
+    let number = AtomicU64::new(0);
     let send = |kind: &'static str, mut value: Value| {
-        let number = sent.fetch_add(1, Ordering::Relaxed);
+        value["sequence_number"] = json!(number.fetch_add(1, Ordering::Relaxed));
         value["type"] = json!(kind);
-        value["sequence_number"] = json!(number);
         async move { events.named(kind, &value).await }
     };
     let id = format!("msg_{}", engine.hex_id());
@@ -118,6 +117,6 @@ async fn stream(engine: &Arc<Engine>, ask: &Ask, frame: Value, events: &Events) 
     send("response.content_part.done", at("part", part)).await;
     let item = item(&id, &text);
     send("response.output_item.done", json!({"item": item, "output_index": 0})).await;
-    let whole = completed(frame, item, ask, generation.reply().finish, generation.generated());
+    let whole = completed(frame, &item, ask, generation.reply().finish, generation.generated());
     send("response.completed", json!({"response": whole})).await;
 }

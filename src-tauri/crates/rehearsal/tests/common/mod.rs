@@ -153,12 +153,11 @@ impl Server {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
-        text.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
+        let length = body.len().to_string();
+        text.extend(["Content-Type: application/json\r\nContent-Length: ", &length, "\r\n\r\n"]);
+        text.push_str(body);
         stream.write_all(text.as_bytes()).unwrap();
         stream
     }
@@ -261,7 +260,7 @@ impl Capture {
         }
         let (head, body) = rest.split_once("\n\n").unwrap_or_else(|| panic!("no answer in {name}"));
         let mut answer = Answer::head(head).unwrap();
-        answer.body = body.trim_end_matches('\n').to_owned();
+        body.trim_end_matches('\n').clone_into(&mut answer.body);
         if request.contains("(4000 times)") {
             let (start, end) = request.split_once("word ...(4000 times)... ").unwrap();
             request = format!("{start}{}{end}", "word ".repeat(4000));
