@@ -44,23 +44,29 @@ prepare_npm() {
     step_done
 }
 
+# One checksum over the names and contents of the files that are given.
+tree_hash() { LC_ALL=C sort -z | xargs -0 -r sha256sum | hash_of; }
+
 # Everything that can change what Vite writes. Tests and reports are not among it.
 ui_sources() {
-    find ui \( -name node_modules -o -name dist -o -name tests -o -name 'test-results*' -o -name .svelte-kit \) -prune -o \
-        -type f ! -name '*.test.ts' ! -name '*.spec.ts' ! -name '*.log' ! -name '*.tsbuildinfo' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | hash_of
+    find ui \( -name node_modules -o -name 'dist*' -o -name tests -o -name 'test-results*' -o -name .svelte-kit \) -prune -o \
+        -type f ! -name '*.test.ts' ! -name '*.spec.ts' ! -name '*.log' ! -name '*.tsbuildinfo' -print0 | tree_hash
 }
 
+# What was written is part of the stamp: somebody may have built other pages there by hand.
+pages_stamp() { [ -f ui/dist/index.html ] && echo "$1 $(find ui/dist -type f -print0 | tree_hash)"; }
+
 prepare_window() {
-    local stamp=ui/node_modules/.asgard-dist wanted
+    local stamp=ui/node_modules/.asgard-dist sources
     step "The window's pages"
-    wanted=$(ui_sources)
-    if [ -f ui/dist/index.html ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    sources=$(ui_sources)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(pages_stamp "$sources")" ]; then
         step_done "up to date"
         return
     fi
     step_works
     (cd ui && npm run --silent build </dev/null) || fail "The window's pages could not be built." "What Vite said is above."
-    echo "$wanted" >"$stamp"
+    pages_stamp "$sources" >"$stamp" || fail "Vite wrote no ui/dist/index.html." "What it said is above."
     step_done
 }
 
