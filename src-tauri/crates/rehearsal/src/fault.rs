@@ -1,4 +1,5 @@
-//! The ways in which a stand-in misbehaves on request (`ASGARD_REHEARSAL_FAULT`).
+//! The ways in which a stand-in misbehaves on request (`ASGARD_REHEARSAL_FAULT`: names between commas, each
+//! for every agent, or as `odin=NAME` for one).
 //!
 //! Each failing start prints a text that a real server prints, with the log around it; what is printed is in the
 //! dialects' own files. Here are the names, and the part of the text by which each is recognised.

@@ -45,8 +45,12 @@ impl Report {
         let deadline = Instant::now() + LOCK_PATIENCE;
         // Not a blocking lock: a server that cannot have the file must say so, not hang.
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK || Instant::now() >= deadline {
+            if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(io::Error::from(error));
+            }
+            if Instant::now() >= deadline {
+                let text = format!("{} belongs to a server that still runs", path.display());
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -15,7 +15,8 @@ pub(crate) struct Settings {
     pub(crate) load: Duration,
     /// `ASGARD_REHEARSAL_TOKENS_PER_SECOND`
     pub(crate) tokens_per_second: f64,
-    /// `ASGARD_REHEARSAL_FAULT`: names of [`fault::ALL`] between commas.
+    /// `ASGARD_REHEARSAL_FAULT`: names of [`fault::ALL`] between commas; `odin=garbage` is for odin alone, so that
+    /// one setting can be handed to a whole household.
     pub(crate) faults: Vec<&'static Fault>,
     /// `ASGARD_REHEARSAL_REPORT`
     pub(crate) report: Option<PathBuf>,
@@ -44,9 +45,11 @@ impl Settings {
                 format!("ASGARD_REHEARSAL_HOLD is {text:?}, which is no number of bytes. Write digits only.")
             })?,
         };
+        let agent = given("ASGARD_AGENT").unwrap_or_else(|| "asgard".to_owned());
         let mut faults = Vec::new();
         for name in given("ASGARD_REHEARSAL_FAULT").unwrap_or_default().split(',').map(str::trim) {
-            if !name.is_empty() {
+            let (whose, name) = name.split_once('=').unwrap_or((agent.as_str(), name));
+            if !name.is_empty() && whose == agent {
                 faults.push(fault::named(name).ok_or_else(|| {
                     let known: Vec<&str> = fault::ALL.iter().map(|f| f.name).collect();
                     format!(
@@ -59,7 +62,7 @@ impl Settings {
         let load = number("ASGARD_REHEARSAL_LOAD_MS", 2000.0)?.min(86_400_000.0);
         let speed = number("ASGARD_REHEARSAL_TOKENS_PER_SECOND", 40.0)?;
         Ok(Self {
-            agent: given("ASGARD_AGENT").unwrap_or_else(|| "asgard".to_owned()),
+            agent,
             hold,
             load: Duration::from_secs_f64(load / 1000.0),
             tokens_per_second: speed.clamp(0.1, 100_000.0),
@@ -103,6 +106,16 @@ mod tests {
         assert!(settings.failure().is_none());
         let error = read(&[("ASGARD_REHEARSAL_FAULT", "garbag")]).unwrap_err();
         assert!(error.contains("\"garbag\"") && error.contains("die-mid-stream"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_can_be_for_one_agent_alone() {
+        let of =
+            |agent| read(&[("ASGARD_AGENT", agent), ("ASGARD_REHEARSAL_FAULT", "odin=garbage,loki=empty")]);
+        assert!(
+            of("odin").unwrap().has(fault::Kind::Garbage) && !of("odin").unwrap().has(fault::Kind::Empty)
+        );
+        assert!(of("thor").unwrap().faults.is_empty());
     }
 
     #[test]
