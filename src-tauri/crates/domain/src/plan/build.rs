@@ -1,27 +1,515 @@
 //! From a wish to steps.
+//!
+//! How a plan is decided, in order:
+//!
+//! 1. *Who is there.* An agent is awake when it runs and is neither failed, nor stopping, nor only pulling its
+//!    image. A server that somebody else runs is never started or stopped: it holds what it holds.
+//! 2. *Who is wanted.* A profile wants its agents, and keeps pinned ones that are awake and that no rule forbids
+//!    beside them. One agent is wanted beside what is awake; where a rule or the bytes forbid that, by a switch to
+//!    the profile that holds it. Of several such profiles: one that fits, then the fewest stops, then the fewest of
+//!    those in use, then the file's order. Where no profile holds it, it takes the place of those it conflicts with.
+//! 3. *Who stops.* Everybody awake that is not wanted, and what still holds memory though it failed or is stopping;
+//!    idle ones first. Putting one agent to sleep touches no other, not even a failed one.
+//! 4. *Steps.* For each that stops: drain (only where it is in use), stop, wait for its memory. Then for each that
+//!    starts, in the profile's order: pull (only where the image is missing), start, wait until it answers. So all
+//!    memory is back before the first start, and one loads at a time. Who is awake and wanted is not touched.
+//! 5. *Rules.* No two in conflict are wanted together. Since every stop comes before every start, they never meet on
+//!    the way either.
+//! 6. *Proof.* At the peak of each start, in each pool that a start claims of: other programs (at least 6 units) +
+//!    lost + the larger of reserved and measured of each agent <= the limit; and what agents hold through the GPU
+//!    <= the device cap less what others hold there. A pool that no start claims of is as it was, and is no reason
+//!    to refuse. A plan that only stops always fits.
+//! 7. *Refusals* carry their numbers and no steps: there is nothing in them that could be carried out by mistake.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::{Goal, Plan, PlanError, Situation};
-use crate::agent::AgentName;
-use crate::pool::{PoolReading, Shares};
-use crate::stack::{Agent, Stack};
+use super::proof::{Holding, Verdict, peaks, reserved};
+use super::words::{self, Subject, Why};
+use super::{
+    Action, Basis, Goal, Plan, PlanError, PlannedAgent, PlannedPool, Running, Situation, Step, ledgers,
+};
+use crate::agent::{AgentName, AgentState};
+use crate::memory::{Bytes, Unit};
+use crate::pool::{Ledger, PoolId, PoolKind, PoolReading, Share, Shares};
+use crate::stack::{Agent, ClaimBasis, ProfileName, Stack};
 
 /// What `agent` takes of each pool of this machine.
-pub fn claims(_agent: &Agent, _pools: &[PoolReading]) -> Shares {
-    Shares::new()
+///
+/// Unified memory, and a machine without any GPU memory, take the whole claim in one pool. On cards the claim is
+/// divided evenly over the agent's devices (its own list, or the first `tensor_parallel` cards), and its processes
+/// take one unit of ordinary memory: a planned figure, until one was measured. An agent that stays off the GPU takes
+/// all of its claim in ordinary memory.
+pub fn claims(agent: &Agent, pools: &[PoolReading]) -> Shares {
+    let devices = devices_of(agent, pools);
+    let on_cards = devices.iter().any(|p| p.kind == PoolKind::Vram);
+    let parts = u64::try_from(devices.len().max(1)).unwrap_or(1);
+    let mut shares = Shares::new();
+    for pool in devices {
+        let capacity = pool.capacity.unwrap_or_default();
+        let whole = agent.claim_in(capacity);
+        // A share is of each card's own capacity; anything else is divided, rounded up so that nothing is dropped.
+        let here = match agent.claim {
+            ClaimBasis::Share(_) => whole,
+            ClaimBasis::KvCache { .. } | ClaimBasis::Memory(_) => Bytes(whole.0.div_ceil(parts)),
+        };
+        let on_device = agent.on_device() && pool.kind != PoolKind::Ram;
+        let share = if on_device {
+            Share { device: here, host: Bytes::ZERO }
+        } else {
+            Share { device: Bytes::ZERO, host: here }
+        };
+        shares.insert(pool.id.clone(), share);
+    }
+    if on_cards && let Some(ram) = pools.iter().find(|p| p.kind == PoolKind::Ram) {
+        let unit = Unit::for_capacity(ram.capacity.unwrap_or_default());
+        shares.insert(ram.id.clone(), Share { device: Bytes::ZERO, host: unit.of(1.0) });
+    }
+    shares.retain(|_, share| share.total() > Bytes::ZERO);
+    shares
+}
+
+/// The pools that hold the agent's model.
+fn devices_of<'a>(agent: &Agent, pools: &'a [PoolReading]) -> Vec<&'a PoolReading> {
+    let of_kind = |kind| pools.iter().filter(move |p: &&PoolReading| p.kind == kind);
+    let named: Vec<_> = pools.iter().filter(|p| agent.devices.contains(&p.id)).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let ordinary = of_kind(PoolKind::Ram).next();
+    let unified = of_kind(PoolKind::Unified).next();
+    if !agent.on_device() {
+        return ordinary.or(unified).or(pools.first()).into_iter().collect();
+    }
+    if let Some(unified) = unified {
+        return vec![unified];
+    }
+    let wanted = usize::try_from(agent.tensor_parallel.max(1)).unwrap_or(1);
+    let cards: Vec<_> = of_kind(PoolKind::Vram).take(wanted).collect();
+    if cards.is_empty() { ordinary.into_iter().collect() } else { cards }
 }
 
 /// # Errors
 /// See [`PlanError`]. A goal that does not fit is not an error.
-pub fn plan(_stack: &Stack, _situation: &Situation, _goal: &Goal) -> Result<Plan, PlanError> {
-    Err(PlanError::NoPool)
+pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, PlanError> {
+    let view = View { stack, situation, ledgers: ledgers(stack, situation)? };
+    let known = |name: &AgentName| {
+        if stack.agent(name).is_some() || view.running(name).is_some() {
+            Ok(())
+        } else {
+            Err(PlanError::UnknownAgent(name.to_string()))
+        }
+    };
+    let draft = match goal {
+        Goal::Profile(name) => view.profile(name)?,
+        Goal::Awake(name) => {
+            known(name)?;
+            view.awake(name)
+        }
+        Goal::Asleep(name) => {
+            known(name)?;
+            view.draft(Wish {
+                subject: Subject::Asleep(name.clone()),
+                profile: None,
+                wanted: view.awake_now().filter(|n| *n != name).cloned().collect(),
+                only: Some(name.clone()),
+                strict: false,
+            })
+        }
+        Goal::Exactly(names) => {
+            names.iter().try_for_each(known)?;
+            let in_order = stack.agents.iter().map(|a| &a.name).filter(|n| names.contains(*n));
+            let strangers = names.iter().filter(|n| stack.agent(n).is_none());
+            view.draft(Wish {
+                subject: Subject::Before,
+                profile: None,
+                wanted: in_order.chain(strangers).cloned().collect(),
+                only: None,
+                strict: true,
+            })
+        }
+        Goal::Nobody => view.draft(Wish {
+            subject: Subject::Nobody,
+            profile: None,
+            wanted: Vec::new(),
+            only: None,
+            strict: false,
+        }),
+    };
+    Ok(draft.plan)
 }
 
 /// The plan back to `awake` after a switch failed or was cancelled: [`Goal::Exactly`], its steps marked as undoing.
 ///
+/// The mark is in the reasons. The actions stay what they are, so that the run loop has one way to carry them out.
+///
 /// # Errors
 /// See [`PlanError`].
-pub fn plan_undo(stack: &Stack, situation: &Situation, awake: &BTreeSet<AgentName>) -> Result<Plan, PlanError> {
-    plan(stack, situation, &Goal::Exactly(awake.clone()))
+pub fn plan_undo(
+    stack: &Stack,
+    situation: &Situation,
+    awake: &BTreeSet<AgentName>,
+) -> Result<Plan, PlanError> {
+    let mut plan = plan(stack, situation, &Goal::Exactly(awake.clone()))?;
+    for step in &mut plan.steps {
+        step.reason = words::undoing(&step.reason);
+    }
+    Ok(plan)
+}
+
+/// A goal made definite.
+struct Wish {
+    subject: Subject,
+    profile: Option<ProfileName>,
+    /// Who shall be awake, in the order of their starts.
+    wanted: Vec<AgentName>,
+    /// Touch nobody but this one.
+    only: Option<AgentName>,
+    /// Refuse two in conflict even where both are awake already.
+    strict: bool,
+}
+
+/// A plan, and what it would disturb. A refusal has no steps to count, so this is kept beside it.
+struct Draft {
+    plan: Plan,
+    stops: usize,
+    stops_in_use: usize,
+}
+
+struct View<'a> {
+    stack: &'a Stack,
+    situation: &'a Situation,
+    ledgers: Vec<Ledger>,
+}
+
+impl View<'_> {
+    fn running(&self, name: &AgentName) -> Option<&Running> {
+        self.situation.running.iter().find(|r| &r.agent == name)
+    }
+
+    /// Whether it is there to stay, if nobody stops it.
+    fn is_awake(&self, name: &AgentName) -> bool {
+        self.running(name).is_some_and(|r| stays(r.state))
+    }
+
+    fn awake_now(&self) -> impl Iterator<Item = &AgentName> {
+        self.situation.running.iter().filter(|r| stays(r.state)).map(|r| &r.agent)
+    }
+
+    /// An agent that the stack does not know was started by an earlier stack: ours as well.
+    fn is_ours(&self, name: &AgentName) -> bool {
+        self.stack.agent(name).is_none_or(Agent::is_ours)
+    }
+
+    fn holds(&self, running: &Running) -> bool {
+        self.ledgers.iter().any(|l| running.held.counts(&l.id).total() > Bytes::ZERO)
+    }
+
+    fn profile(&self, name: &str) -> Result<Draft, PlanError> {
+        let profile = self.stack.profile(name).ok_or_else(|| PlanError::UnknownProfile(name.to_owned()))?;
+        let mut wanted = profile.agents.clone();
+        for agent in self.stack.agents.iter().filter(|a| a.pinned && self.is_awake(&a.name)) {
+            // Against those kept so far as well: two pinned agents may be in conflict with each other.
+            if !wanted.contains(&agent.name) && !wanted.iter().any(|w| self.stack.conflict(w, &agent.name)) {
+                wanted.push(agent.name.clone());
+            }
+        }
+        Ok(self.draft(Wish {
+            subject: Subject::Profile(name.to_owned()),
+            profile: Some(name.to_owned()),
+            wanted,
+            only: None,
+            strict: true,
+        }))
+    }
+
+    fn awake(&self, name: &AgentName) -> Draft {
+        let beside = |forbidden: bool| {
+            let mut wanted: Vec<_> =
+                self.awake_now().filter(|n| !(forbidden && self.stack.conflict(n, name))).cloned().collect();
+            if !wanted.contains(name) {
+                wanted.push(name.clone());
+            }
+            self.draft(Wish {
+                subject: Subject::Agent(name.clone()),
+                profile: None,
+                wanted,
+                only: None,
+                strict: false,
+            })
+        };
+        let first = beside(false);
+        let external_asleep = !self.is_ours(name) && !self.is_awake(name);
+        if first.plan.fits || external_asleep {
+            return first;
+        }
+        let holding = self.stack.profiles.iter().filter(|p| p.agents.contains(name));
+        let switches = holding.filter_map(|p| self.profile(&p.name).ok());
+        // `min_by_key` keeps the first of equals, which is the file's order.
+        switches
+            .min_by_key(|d| (Reverse(d.plan.fits), d.stops, d.stops_in_use))
+            .unwrap_or_else(|| beside(true))
+    }
+
+    fn draft(&self, wish: Wish) -> Draft {
+        let leaving = self.leaving(&wish);
+        let starting: Vec<&Agent> = wish
+            .wanted
+            .iter()
+            .filter(|n| !self.is_awake(n) && self.is_ours(n))
+            .filter_map(|n| self.stack.agent(n))
+            .collect();
+        let awake: BTreeSet<AgentName> = self
+            .awake_now()
+            .filter(|n| !leaving.iter().any(|r| &r.agent == *n))
+            .chain(starting.iter().map(|a| &a.name))
+            .cloned()
+            .collect();
+
+        let mut walk = Walk { view: self, holding: self.holding_now(), steps: Vec::new() };
+        for running in &leaving {
+            walk.stop(running, &self.why(&wish, running));
+        }
+        let before_starts = walk.holding.clone();
+        for agent in &starting {
+            walk.start(agent, &wish.subject);
+        }
+        let verdict = if starting.is_empty() {
+            Verdict::fits()
+        } else {
+            let claimed: Vec<Shares> = starting.iter().map(|a| claims(a, &self.situation.pools)).collect();
+            Verdict::of(&self.ledgers, &walk.holding, &claimed)
+        };
+
+        let refusal = self.forbidden(&wish, &starting, &awake).or_else(|| {
+            let facts = words::Shortage {
+                subject: &wish.subject,
+                ledgers: &self.ledgers,
+                holding: &walk.holding,
+                awake: &awake,
+                verdict: &verdict,
+                pinned: self.pinned_extra(&wish),
+            };
+            words::shortage(&facts)
+        });
+        let fits = refusal.is_none();
+        let (reason, next) = refusal.unwrap_or_else(|| {
+            let stops: Vec<&AgentName> = leaving.iter().map(|r| &r.agent).collect();
+            let spare = Verdict::spare(&self.ledgers, &walk.holding, &before_starts);
+            (words::fits(&wish.subject, &stops, &starting, self.promised(&starting), spare), String::new())
+        });
+
+        let Walk { holding, steps, .. } = walk;
+        let pools = self.planned(&steps, &holding, &awake, &verdict);
+        let plan = Plan {
+            profile: wish.profile.or_else(|| self.amounts_to(&awake)),
+            from: self.situation.profile.clone(),
+            fits,
+            reason,
+            next,
+            steps: if fits { steps } else { Vec::new() },
+            pools,
+            awake,
+        };
+        let stopped = leaving.iter().filter(|r| stays(r.state));
+        Draft { plan, stops: stopped.clone().count(), stops_in_use: stopped.filter(|r| r.in_use > 0).count() }
+    }
+
+    /// Who has to stop, idle ones first.
+    fn leaving(&self, wish: &Wish) -> Vec<&Running> {
+        let mut leaving: Vec<&Running> = self
+            .situation
+            .running
+            .iter()
+            .filter(|r| self.is_ours(&r.agent))
+            .filter(|r| wish.only.as_ref().is_none_or(|only| only == &r.agent))
+            .filter(|r| if stays(r.state) { !wish.wanted.contains(&r.agent) } else { self.holds(r) })
+            .collect();
+        leaving.sort_by_key(|r| r.in_use > 0);
+        leaving
+    }
+
+    fn why(&self, wish: &Wish, running: &Running) -> Why {
+        let name = &running.agent;
+        let rule = wish.wanted.iter().find(|w| self.stack.conflict(w, name));
+        match running.state {
+            AgentState::Failed => Why::Failed(name.clone()),
+            AgentState::Stopping => Why::StoppingAlready(name.clone()),
+            _ => match rule {
+                Some(wanted) => {
+                    let set = self.stack.conflicts.iter().find(|s| s.contains(wanted) && s.contains(name));
+                    // In the order in which the rule names them.
+                    let first_is_wanted =
+                        set.and_then(|s| s.iter().find(|n| *n == wanted || *n == name)) == Some(wanted);
+                    if first_is_wanted {
+                        Why::Rule(wanted.clone(), name.clone())
+                    } else {
+                        Why::Rule(name.clone(), wanted.clone())
+                    }
+                }
+                None => Why::NotHeld(wish.subject.clone(), name.clone()),
+            },
+        }
+    }
+
+    /// What no amount of memory would mend.
+    fn forbidden(
+        &self,
+        wish: &Wish,
+        starting: &[&Agent],
+        awake: &BTreeSet<AgentName>,
+    ) -> Option<(String, String)> {
+        if let Subject::Agent(name) = &wish.subject
+            && !self.is_ours(name)
+            && !self.is_awake(name)
+        {
+            return Some(words::somebody_elses(name));
+        }
+        let starts = |n: &AgentName| starting.iter().any(|a| &a.name == n);
+        let asked = |n: &AgentName| wish.strict && wish.wanted.contains(n);
+        let all: Vec<&AgentName> = awake.iter().collect();
+        let pairs = all.iter().enumerate().flat_map(|(i, a)| all[i + 1..].iter().map(move |b| (*a, *b)));
+        for (a, b) in pairs.filter(|(a, b)| self.stack.conflict(a, b)) {
+            if starts(a) || starts(b) || (asked(a) && asked(b)) {
+                let external = [a, b].into_iter().find(|n| !self.is_ours(n) && !asked(n));
+                return Some(words::in_conflict(&wish.subject, a, b, external));
+            }
+        }
+        None
+    }
+
+    /// Pinned agents that a switch keeps though the profile does not hold them.
+    fn pinned_extra(&self, wish: &Wish) -> Vec<AgentName> {
+        let Some(profile) = wish.profile.as_deref().and_then(|p| self.stack.profile(p)) else {
+            return Vec::new();
+        };
+        wish.wanted.iter().filter(|n| !profile.agents.contains(n)).cloned().collect()
+    }
+
+    /// Seconds until all of `starting` answer, where each was measured before.
+    fn promised(&self, starting: &[&Agent]) -> Option<f64> {
+        let seconds = starting.iter().map(|a| self.situation.start_seconds.get(&a.name).copied());
+        if starting.is_empty() { None } else { seconds.sum() }
+    }
+
+    fn amounts_to(&self, awake: &BTreeSet<AgentName>) -> Option<ProfileName> {
+        let same =
+            |agents: &[AgentName]| agents.len() == awake.len() && agents.iter().all(|a| awake.contains(a));
+        self.stack.profiles.iter().find(|p| same(&p.agents)).map(|p| p.name.clone())
+    }
+
+    fn holding_now(&self) -> Holding {
+        let counted =
+            |r: &Running| self.ledgers.iter().map(|l| (l.id.clone(), r.held.counts(&l.id))).collect();
+        self.situation.running.iter().map(|r| (r.agent.clone(), counted(r))).collect()
+    }
+
+    fn planned(
+        &self,
+        steps: &[Step],
+        holding: &Holding,
+        awake: &BTreeSet<AgentName>,
+        verdict: &Verdict,
+    ) -> Vec<PlannedPool> {
+        let now = peaks(&self.ledgers, &self.holding_now());
+        let planned = reserved(&self.ledgers, holding);
+        let each = self.ledgers.iter().zip(now).zip(planned);
+        each.map(|((ledger, now), planned)| {
+            let of_steps = steps.iter().flat_map(|s| &s.pools).filter(|p| p.id == ledger.id).map(|p| p.peak);
+            PlannedPool {
+                ledger: ledger.clone(),
+                planned,
+                peak: of_steps.max().unwrap_or(now),
+                shortfall: verdict.shortfall(&ledger.id),
+                agents: self.parts(&ledger.id, awake),
+            }
+        })
+        .collect()
+    }
+
+    /// What each agent's claim in `pool` is made of, in the stack's order.
+    fn parts(&self, pool: &PoolId, awake: &BTreeSet<AgentName>) -> Vec<PlannedAgent> {
+        let part = |agent: &Agent| {
+            let share = claims(agent, &self.situation.pools).get(pool).copied()?;
+            let whole = share.total();
+            let (weights, kv) = match agent.claim {
+                ClaimBasis::KvCache { weights, kv_cache, overhead } => {
+                    let sum = weights + kv_cache + overhead;
+                    let cards = devices_of(agent, &self.situation.pools);
+                    // The unit of ordinary memory beside a card holds neither weights nor cache.
+                    if cards.iter().any(|p| &p.id == pool) {
+                        (whole.share(weights.0, sum.0), whole.share(kv_cache.0, sum.0))
+                    } else {
+                        (Bytes::ZERO, Bytes::ZERO)
+                    }
+                }
+                ClaimBasis::Memory(_) | ClaimBasis::Share(_) => (Bytes::ZERO, Bytes::ZERO),
+            };
+            let overhead = whole.saturating_sub(weights).saturating_sub(kv);
+            Some(PlannedAgent { agent: agent.name.clone(), weights, kv, overhead, basis: Basis::Declared })
+        };
+        self.stack.agents.iter().filter(|a| awake.contains(&a.name)).filter_map(part).collect()
+    }
+}
+
+/// Whether an agent in this state is there to stay, if nobody stops it.
+fn stays(state: AgentState) -> bool {
+    match state {
+        AgentState::Starting
+        | AgentState::Loading
+        | AgentState::Ready
+        | AgentState::Busy
+        // Held back from requests, and still whole.
+        | AgentState::Draining => true,
+        AgentState::Asleep | AgentState::Pulling | AgentState::Stopping | AgentState::Failed => false,
+    }
+}
+
+/// The steps so far, and what is held after them.
+struct Walk<'a> {
+    view: &'a View<'a>,
+    holding: Holding,
+    steps: Vec<Step>,
+}
+
+impl Walk<'_> {
+    fn stop(&mut self, running: &Running, why: &Why) {
+        let name = &running.agent;
+        let during = self.holding.clone();
+        let mut after = during.clone();
+        let given_back = after.remove(name).unwrap_or_default();
+        if running.in_use > 0 && stays(running.state) {
+            self.push(Action::Drain, name, words::drain(name, running.in_use), &during, &during, None);
+        }
+        self.push(Action::Stop, name, words::stop(why), &during, &after, None);
+        let back = words::wait_memory(name, &self.view.ledgers, &given_back);
+        self.push(Action::WaitMemory, name, back, &during, &after, None);
+        self.holding = after;
+    }
+
+    fn start(&mut self, agent: &Agent, subject: &Subject) {
+        let name = &agent.name;
+        let before = self.holding.clone();
+        if self.view.situation.to_pull.contains(name) {
+            self.push(Action::Pull, name, words::pull(name), &before, &before, None);
+        }
+        self.holding.insert(name.clone(), claims(agent, &self.view.situation.pools));
+        let with = self.holding.clone();
+        self.push(Action::Start, name, words::start(subject, name), &with, &with, None);
+        let seconds = self.view.situation.start_seconds.get(name).copied();
+        self.push(Action::WaitReady, name, words::wait_ready(name), &with, &with, seconds);
+    }
+
+    fn push(
+        &mut self,
+        action: Action,
+        agent: &AgentName,
+        reason: String,
+        during: &Holding,
+        after: &Holding,
+        seconds: Option<f64>,
+    ) {
+        let pools = super::proof::step_pools(&self.view.ledgers, during, after);
+        self.steps.push(Step { action, agent: agent.clone(), seconds, reason, pools });
+    }
 }

@@ -3,6 +3,7 @@
 //! The one entry is [`plan`]. It is pure: the same stack, situation and goal give the same plan.
 
 mod build;
+mod proof;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,7 +182,10 @@ pub fn ledgers(stack: &Stack, situation: &Situation) -> Result<Vec<Ledger>, Plan
 pub enum Headroom {
     Enough,
     /// Less than planned: in which pool, and by how much.
-    Short { pool: PoolId, by: Bytes },
+    Short {
+        pool: PoolId,
+        by: Bytes,
+    },
 }
 
 /// Whether the live figures still leave room for `claim`. `ledgers` are fresh ones.
