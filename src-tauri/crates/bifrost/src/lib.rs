@@ -1,0 +1,31 @@
+//! The gateway: HTTP in, HTTP to an agent.
+//!
+//! One request, in the order of the files:
+//!
+//! 1. [`server`] accepts it, with limits on connections, headers and patience.
+//! 2. [`door`] looks at `Host` and `Origin`: a web page must not reach the agents.
+//! 3. [`handle`] finds the path's meaning, reads the body and has [`wanted`] find the model's name in it.
+//! 4. [`Dispatch`] gives a [`Lease`] on an agent, or a [`Refusal`].
+//! 5. [`upstream`] sends the same bytes to the agent, with the agent's key.
+//! 6. [`passing`] hands the answer on, chunk by chunk, and holds the lease until the last byte or the hang-up.
+//!
+//! Deliberately absent: an engine, an agent's life, a queue (all behind [`Dispatch`]); CORS headers; decompression;
+//! a pool of connections (on the loopback a new one costs nothing, and a request never meets one that its server was
+//! just closing); a time-out on an answer under way (a model may think for as long as it likes).
+
+mod dispatch;
+mod door;
+mod handle;
+mod headers;
+mod passing;
+mod refusal;
+mod route;
+mod server;
+mod socket;
+mod upstream;
+mod wanted;
+
+pub use dispatch::{Client, Dispatch, Lease, Model, Wanted};
+pub use refusal::Refusal;
+pub use route::route;
+pub use server::{Bound, Gateway, Settings};

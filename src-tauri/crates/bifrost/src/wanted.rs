@@ -1,0 +1,157 @@
+//! Finding the model's name in a request's body without touching the body.
+
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+/// The text of the top-level `model`, or a sentence about what is wrong with the body.
+///
+/// The rest is walked over, not kept: a request with a hundred thousand tokens of history costs no tree. Two `model`
+/// keys are refused, because readers differ in which one they take, and the agent that is leased would then not be
+/// the one that answers. Keys inside other objects do not count, however often they come.
+pub(crate) fn model_in(body: &[u8]) -> Result<String, String> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let found = json.deserialize_map(TopLevel).and_then(|found| json.end().map(|()| found));
+    match found {
+        Ok(Some(model)) => Ok(model),
+        Ok(None) => Err("The request names no model.".to_owned()),
+        // Data errors are this file's own sentences; the position that serde adds would only be in the way.
+        Err(e) if e.is_data() => Err("The request's `model` must be there once, as a text.".to_owned()),
+        Err(e) => Err(format!("The request is not valid JSON: {e}.")),
+    }
+}
+
+struct TopLevel;
+
+impl<'de> Visitor<'de> for TopLevel {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a `model`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut model = None;
+        // Keys are read as texts, not as raw bytes: "mod\u0065l" is `model` to the agent, so it is here.
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "model" {
+                map.next_value::<IgnoredAny>()?;
+            } else if model.is_some() {
+                return Err(A::Error::duplicate_field("model"));
+            } else {
+                model = Some(map.next_value::<String>()?);
+            }
+        }
+        Ok(model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn check(body: &str, expected: Result<&str, &str>) {
+        match (model_in(body.as_bytes()), expected) {
+            (Ok(model), Ok(expected)) => assert_eq!(model, expected, "{body}"),
+            (Err(why), Err(part)) => assert!(why.contains(part), "{body}: {why:?} does not say {part:?}"),
+            (got, expected) => panic!("{body}: got {got:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn the_model_is_found_or_its_absence_said() {
+        check(r#"{"model":"odin"}"#, Ok("odin"));
+        check(r#" {"messages":[{"model":"x","model":"y"}],"model":"odin","a":{"model":3}} "#, Ok("odin"));
+        check(r#"{"mod\u0065l":"odin"}"#, Ok("odin"));
+        check(r#"{"model":"Qwen\/Qwen2.5"}"#, Ok("Qwen/Qwen2.5"));
+        check(r#"{"model":"ödin 🜁"}"#, Ok("ödin 🜁"));
+        check(r#"{"model":""}"#, Ok(""));
+        check(r#"{"a":"\ud800","model":"odin"}"#, Ok("odin"));
+        check(r"{}", Err("names no model"));
+        check(r#"{"a":{"model":"odin"}}"#, Err("names no model"));
+        check(r#"{"model":"odin","model":"odin"}"#, Err("once"));
+        check(r#"{"model":"odin","mod\u0065l":"thor"}"#, Err("once"));
+        check(r#"{"model":3}"#, Err("as a text"));
+        check(r#"{"model":null}"#, Err("as a text"));
+        check(r#"{"model":["odin"]}"#, Err("as a text"));
+        check(r#"{"model":"odin""#, Err("not valid JSON"));
+        check(r#"{"model":"odin"} {}"#, Err("not valid JSON"));
+        check(r#"{"model":"odin",}"#, Err("not valid JSON"));
+        check(r#"{'model':'odin'}"#, Err("not valid JSON"));
+        check("", Err("not valid JSON"));
+        check("\u{feff}{\"model\":\"odin\"}", Err("not valid JSON"));
+        check("[]", Err("must be there"));
+        check("\"model\"", Err("must be there"));
+    }
+
+    #[test]
+    fn a_body_nested_a_million_deep_is_walked_without_a_stack() {
+        let deep = format!(r#"{{"a":{}1{},"model":"odin"}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        check(&deep, Ok("odin"));
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::vec((key(), inner), 0..6)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof!["model|Model|model |messages|stream", ".{0,8}"]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_a_full_reader_finds(
+            pairs in proptest::collection::vec((key(), json()), 0..8),
+            model in proptest::option::of(".{0,20}"),
+            pretty: bool,
+            place in 0_usize..8,
+        ) {
+            // Written by hand, so that the model stands at any place among the keys.
+            let mut seen = Map::new();
+            let mut pairs: Vec<(String, Value)> = pairs
+                .into_iter()
+                .filter(|(key, _)| key != "model" && seen.insert(key.clone(), Value::Null).is_none())
+                .collect();
+            if let Some(model) = &model {
+                pairs.insert(place.min(pairs.len()), ("model".to_owned(), Value::from(model.clone())));
+            }
+            let parts: Vec<String> = pairs
+                .iter()
+                .map(|(key, value)| {
+                    let value = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+                    format!("{}:{}", Value::from(key.clone()), value.unwrap())
+                })
+                .collect();
+            let body = format!("{{{}}}", parts.join(","));
+            let full: Value = serde_json::from_str(&body).unwrap();
+            let found = model_in(body.as_bytes()).ok();
+            prop_assert_eq!(found.as_deref(), full["model"].as_str());
+        }
+
+        #[test]
+        fn no_bytes_make_it_fall_over(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let full: Option<Value> = serde_json::from_slice(&body).ok();
+            if let Ok(model) = model_in(&body)
+                && let Some(full) = full
+            {
+                prop_assert_eq!(Some(model.as_str()), full["model"].as_str());
+            }
+        }
+    }
+}
