@@ -1,0 +1,161 @@
+//! Every key of the stack file: its shape and what it means. One table serves the check of a file (with the line of
+//! what is wrong), the hint for a misspelt key, and the JSON Schema. A test holds it against the types in `domain`.
+
+/// What may stand at a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    Text,
+    /// One of these words. Which word is allowed is checked by `domain`; here they document.
+    Word(&'static [&'static str]),
+    Integer,
+    Number,
+    Flag,
+    /// `"12 GB"`, or bytes.
+    Size,
+    /// `"20 min"`, or seconds.
+    Time,
+    /// A size, or a table of sizes by pool.
+    Limit,
+    Texts,
+    /// A list of lists of texts.
+    Groups,
+    /// A table of texts under names of the user's choice.
+    Named,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// Tables with these keys, under names of the user's choice.
+    Tables(&'static [Key]),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) meaning: &'static str,
+}
+
+const fn key(name: &'static str, shape: Shape, meaning: &'static str) -> Key {
+    Key { name, shape, meaning }
+}
+
+pub(super) const STACK: &[Key] = &[
+    key("version", Shape::Integer, "The version of this format: 1."),
+    key("name", Shape::Text, "The name of the stack."),
+    key("base", Shape::Text, "The profile to return to."),
+    key("conflicts", Shape::Groups, "Lists of agents of which no two are ever awake together."),
+    key("memory", Shape::Table(MEMORY), "What may be used."),
+    key("agents", Shape::Tables(AGENT), "The agents, by name: lower-case letters, digits and hyphens."),
+    key("profiles", Shape::Tables(PROFILE), "Which agents are awake together, by the profile's name."),
+    key("gateway", Shape::Table(GATEWAY), "Bifrost, the one address for every agent."),
+];
+
+const MEMORY: &[Key] = &[key(
+    "limit",
+    Shape::Limit,
+    "The most that may be in use in all, other programs included; one size, or one for each pool. Left out: the \
+     capacity less 8 GB.",
+)];
+
+const PROFILE: &[Key] = &[key("agents", Shape::Texts, "The agents that are awake in this profile.")];
+
+const GATEWAY: &[Key] = &[
+    key("listen", Shape::Text, "Address and port, \"127.0.0.1:8899\"."),
+    key("max_body", Shape::Size, "The largest request body that is taken."),
+];
+
+const AGENT: &[Key] = &[
+    key("name", Shape::Text, "The name for a person; left out, the agent's own with a capital."),
+    key("title", Shape::Text, "What it is, in a word or two."),
+    key("role", Shape::Text, "The prompt it is given in chats."),
+    key("tier", Shape::Word(&["primary", "coder", "reviewer", "utility"]), "Whose budget it counts on."),
+    key("backend", Shape::Word(&["vllm", "llama.cpp", "external"]), "The model server it runs on."),
+    key(
+        "engine",
+        Shape::Word(&["container", "process", "external"]),
+        "How it is run; left out, it follows from `image`, `command` and `endpoint`.",
+    ),
+    key(
+        "command",
+        Shape::Texts,
+        "For a local process: the program and the arguments before the backend's own.",
+    ),
+    key(
+        "endpoint",
+        Shape::Text,
+        "For a server that runs already: its address, \"http://127.0.0.1:8080/v1\".",
+    ),
+    key("model", Shape::Text, "A model id of the Hub, or the path of a GGUF file."),
+    key("revision", Shape::Text, "A commit, tag or branch of the model."),
+    key("image", Shape::Text, "The container image; best with a digest."),
+    key(
+        "host_ipc",
+        Shape::Flag,
+        "Share the host's IPC instead of a private one. Only where an image needs it.",
+    ),
+    key("port", Shape::Integer, "Its port on 127.0.0.1; one agent each."),
+    key("context", Shape::Integer, "The longest conversation, in tokens."),
+    key("sequences", Shape::Integer, "How many requests it works on at once."),
+    key("weights", Shape::Size, "What the weights take; known for the shipped models and for GGUF files."),
+    key("overhead", Shape::Size, "What its server takes besides weights and KV cache."),
+    key("kv_cache", Shape::Size, "The KV cache: this, `memory` or `share`, exactly one."),
+    key("memory", Shape::Size, "The whole claim in one size."),
+    key("share", Shape::Number, "The whole claim as a share of the pool, 0 to 1."),
+    key("dtype", Shape::Text, "The type of the weights in memory, \"float16\"."),
+    key("quantization", Shape::Text, "The quantization; left out, the server finds out."),
+    key("kv_dtype", Shape::Text, "The type of the KV cache, \"auto\"."),
+    key("tensor_parallel", Shape::Integer, "Over how many devices one model is split."),
+    key("devices", Shape::Texts, "The pools it runs on."),
+    key("tool_parser", Shape::Text, "How its tool calls are read, \"hermes\"."),
+    key("draft_model", Shape::Text, "A small model for speculative decoding."),
+    key("args", Shape::Texts, "Further arguments of the server; not those that Asgard sets itself."),
+    key(
+        "env",
+        Shape::Named,
+        "Further environment variables of the server. No secrets: the file is not kept like one.",
+    ),
+    key("ttl", Shape::Time, "After so long without a request it sleeps again."),
+    key("drain", Shape::Time, "How long requests may finish before a stop; left out, 60 s."),
+    key("load_timeout", Shape::Time, "How long a start may take; left out, 30 min."),
+    key("min_residency", Shape::Time, "How long it stays at least once it is awake."),
+    key("pinned", Shape::Flag, "Stays awake through a switch."),
+    key("served_by", Shape::Text, "Another agent whose server plays this role too."),
+    key("glyph", Shape::Text, "The rune it is drawn with."),
+    key("color", Shape::Text, "The colour it is drawn with."),
+];
+
+impl Shape {
+    /// What is wanted, for a sentence.
+    pub(super) fn wanted(self) -> &'static str {
+        match self {
+            Self::Text | Self::Word(_) => "a text in quotes",
+            Self::Integer => "a whole number",
+            Self::Number => "a number",
+            Self::Flag => "true or false",
+            Self::Size => "a size",
+            Self::Time => "a time",
+            Self::Limit => "a size, or a table of sizes by pool",
+            Self::Texts => "a list of texts",
+            Self::Groups => "a list of lists of texts",
+            Self::Named | Self::Table(_) | Self::Tables(_) => "a table",
+        }
+    }
+
+    /// An example of what to write.
+    pub(super) fn example(self) -> String {
+        match self {
+            Self::Text => "\"text\"".to_owned(),
+            Self::Word(words) => words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(" or "),
+            Self::Integer => "4".to_owned(),
+            Self::Number => "0.25".to_owned(),
+            Self::Flag => "true or false".to_owned(),
+            Self::Size | Self::Limit => "\"12 GB\"".to_owned(),
+            Self::Time => "\"20 min\"".to_owned(),
+            Self::Texts => "[\"one\", \"two\"]".to_owned(),
+            Self::Groups => "[[\"one\", \"two\"]]".to_owned(),
+            Self::Named => "{ NAME = \"text\" }".to_owned(),
+            Self::Table(_) | Self::Tables(_) => {
+                "a table, [name], with its keys on the lines below".to_owned()
+            }
+        }
+    }
+}
