@@ -89,14 +89,11 @@ impl Hall {
     async fn model(&self, id: &str) -> Response<Body> {
         let id = percent_decode_str(id).decode_utf8_lossy();
         let models = self.dispatch.models().await;
-        match route(&models, &id).and_then(|at| models.get(at)) {
-            Some(model) => json_answer(StatusCode::OK, &self.model_object(model)),
-            None => {
-                let message =
-                    format!("No agent is called {id:?}, and none has a model of that id. See /v1/models.");
-                crate::Refusal::UnknownModel { message }.answer()
-            }
+        if let Some(model) = route(&models, &id).and_then(|at| models.get(at)) {
+            return json_answer(StatusCode::OK, &self.model_object(model));
         }
+        let message = format!("No agent is called {id:?}, and none has a model of that id. See /v1/models.");
+        crate::Refusal::UnknownModel { message }.answer()
     }
 
     fn model_object(&self, model: &Model) -> Value {
@@ -145,15 +142,14 @@ impl Hall {
         let agent = lease.agent.proper();
         let answered = match lease.max_seconds {
             None => asked.await,
-            Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), asked).await {
-                Ok(answered) => answered,
-                Err(_) => {
+            Some(seconds) => {
+                tokio::time::timeout(Duration::from_secs(seconds), asked).await.map_err(|_| {
                     let message = format!(
                         "{agent} did not answer within {seconds} s. Ask for less, or raise the limit."
                     );
-                    return Err(Problem::server(StatusCode::GATEWAY_TIMEOUT, "agent_too_slow", message));
-                }
-            },
+                    Problem::server(StatusCode::GATEWAY_TIMEOUT, "agent_too_slow", message)
+                })?
+            }
         };
         let (answer, connection) = answered.map_err(|why| {
             tracing::warn!(agent = %lease.agent, "{agent} {why}.");

@@ -25,7 +25,7 @@ use crate::socket::{Cut, Socket};
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
 /// How long a connection may be quiet before its next request's head is there.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long answers under way may go on when the gateway is told to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A pause after a failed accept: where file handles ran out, trying at once would only burn a core.

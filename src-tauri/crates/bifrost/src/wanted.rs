@@ -80,7 +80,7 @@ mod tests {
         check(r#"{"model":"odin""#, Err("not valid JSON"));
         check(r#"{"model":"odin"} {}"#, Err("not valid JSON"));
         check(r#"{"model":"odin",}"#, Err("not valid JSON"));
-        check(r#"{'model':'odin'}"#, Err("not valid JSON"));
+        check(r"{'model':'odin'}", Err("not valid JSON"));
         check("", Err("not valid JSON"));
         check("\u{feff}{\"model\":\"odin\"}", Err("not valid JSON"));
         check("[]", Err("must be there"));

@@ -1,5 +1,7 @@
 //! What an agent answers is what the client gets: every byte, at once, and no good end where there was none.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+
 mod support;
 
 use support::{End, With, capture, header, rig, soon, status};
@@ -113,24 +115,27 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
 
 #[tokio::test]
 async fn an_agent_that_dies_in_mid_answer_breaks_the_answer() {
-    let ends: [(&str, fn(support::Wire)); 2] =
-        [("closed", |agent| drop(agent)), ("killed", |agent| agent.die())];
-    for (how, end) in ends {
+    for killed in [false, true] {
         let mut rig = rig(With::default()).await;
         let (mut client, mut agent, _) = rig.chat(CHAT).await;
         agent.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
         agent.chunk("data: one\n\n").await;
         client.head().await;
         client.arrives("data: one\n\n").await;
-        end(agent);
-        assert_eq!(client.chunked().await, (Vec::new(), End::Broken), "{how}");
+        if killed {
+            agent.die()
+        } else {
+            drop(agent)
+        }
+        assert_eq!(client.chunked().await, (Vec::new(), End::Broken), "killed: {killed}");
         assert_eq!(rig.returned().await, "lease");
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_had_arrived_before_the_break_is_handed_on() {
-    for _ in 0..20 {
+    // Often, because what is lost depends on who runs first.
+    for _ in 0..200 {
         let rig = rig(With::default()).await;
         let (mut client, mut agent, _) = rig.chat(CHAT).await;
         // Head, chunk and end all at once.

@@ -1,5 +1,7 @@
 //! What a client sends is what the agent gets; what may not come in does not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+
 mod support;
 
 use std::time::Duration;
