@@ -1,5 +1,11 @@
 fn main() {
-    // The pages are embedded by a macro, and Cargo does not watch what a macro reads.
-    println!("cargo:rerun-if-changed=../ui/dist");
-    tauri_build::build();
+    // Naming the commands makes each of them need a permission, so that `capabilities/` is the whole of what the page
+    // may call.
+    let commands =
+        &["rpc", "open_stream", "close_stream", "preference_get", "preference_set", "start_controller"];
+    let attributes =
+        tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));
+    if let Err(error) = tauri_build::try_build(attributes) {
+        println!("cargo::error={error:#}");
+    }
 }

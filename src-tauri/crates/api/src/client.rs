@@ -1,6 +1,7 @@
 //! The client of the control socket: what every face uses to ask the controller.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +17,24 @@ use crate::error::{ApiError, Code};
 use crate::wire::{Body, Call, Reply};
 
 /// Where the socket is: `$XDG_RUNTIME_DIR/asgard/control.sock`; without that variable below `/run/user/UID` if it is
-/// ours, else below `$XDG_STATE_HOME/asgard/run`. The caller passes what it read from the environment.
-#[derive(Debug, Clone)]
-pub struct SocketPath(pub PathBuf);
+/// ours, else below `$XDG_STATE_HOME/asgard/run`. The same for a rehearsal: there is one controller per user.
+///
+/// The caller passes what it read from the environment, and whether a folder is the user's own. A relative value is as
+/// good as none. `None` only where not even HOME is set.
+pub fn socket_path(
+    env: &dyn Fn(&str) -> Option<OsString>,
+    uid: u32,
+    is_ours: &dyn Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let folder = |name: &str| env(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = || Some(PathBuf::from(format!("/run/user/{uid}"))).filter(|p| is_ours(p));
+    let state = || folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|h| h.join(".local/state")));
+    let below = match folder("XDG_RUNTIME_DIR").or_else(usual) {
+        Some(runtime) => runtime.join("asgard"),
+        None => state()?.join("asgard/run"),
+    };
+    Some(below.join("control.sock"))
+}
 
 /// A connection on which many requests can be under way.
 #[derive(Clone)]
@@ -49,7 +65,8 @@ impl Client {
         })?;
         let (read, mut write) = stream.into_split();
         let (out, mut calls) = mpsc::unbounded_channel::<Call>();
-        let inner = Arc::new(Inner { next: AtomicU64::new(1), out, waiting: Mutex::new(Some(HashMap::new())) });
+        let inner =
+            Arc::new(Inner { next: AtomicU64::new(1), out, waiting: Mutex::new(Some(HashMap::new())) });
         tokio::spawn(async move {
             while let Some(call) = calls.recv().await {
                 let Ok(mut line) = serde_json::to_vec(&call) else { continue };
@@ -74,6 +91,11 @@ impl Client {
             }
         });
         Ok(Self { inner })
+    }
+
+    /// Whether the other side is still there, as far as is known: a new connection is needed where it is not.
+    pub fn is_open(&self) -> bool {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Ask, and wait for the one answer. `payload` is any JSON value of the request's shape.
@@ -182,10 +204,48 @@ impl Chunks {
 impl Drop for Chunks {
     fn drop(&mut self) {
         if !self.ended {
-            if let Some(map) = self.client.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            if let Some(map) =
+                self.client.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            {
                 map.remove(&self.id);
             }
-            let _ = self.client.inner.out.send(Call { id: self.id, cmd: None, payload: Value::Null, cancel: true });
+            let _ = self.client.inner.out.send(Call {
+                id: self.id,
+                cmd: None,
+                payload: Value::Null,
+                cancel: true,
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(variables: &[(&str, &str)], ours: bool) -> Option<PathBuf> {
+        let env = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
+        socket_path(&env, 1000, &|folder| ours && folder == Path::new("/run/user/1000"))
+    }
+
+    #[test]
+    fn the_runtime_folder_comes_first_then_the_usual_one_if_it_is_ours_then_the_state_folder() {
+        let all = [("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
+        let expected = [
+            (0, true, "/r/asgard/control.sock"),
+            (1, true, "/run/user/1000/asgard/control.sock"),
+            (1, false, "/s/asgard/run/control.sock"),
+            (2, false, "/h/.local/state/asgard/run/control.sock"),
+        ];
+        for (from, ours, socket) in expected {
+            assert_eq!(path(&all[from..], ours).as_deref(), Some(Path::new(socket)));
+        }
+        assert_eq!(path(&[], false), None);
+    }
+
+    #[test]
+    fn relative_and_empty_values_are_ignored() {
+        let found = path(&[("XDG_RUNTIME_DIR", ""), ("XDG_STATE_HOME", "state"), ("HOME", "/h")], false);
+        assert_eq!(found.as_deref(), Some(Path::new("/h/.local/state/asgard/run/control.sock")));
     }
 }
