@@ -1,0 +1,59 @@
+// What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
+
+import type { ApiError, Requests, Streams } from "./types";
+
+export type Command = keyof Requests;
+export type StreamCommand = keyof Streams;
+export type Payload<K extends Command> = Requests[K][0];
+export type Answer<K extends Command> = Requests[K][1];
+export type Chunk<K extends StreamCommand> = Streams[K][1];
+
+export interface OpenStream {
+  /** Fulfilled when the stream ends or is closed; rejected with an [`ApiError`] when it breaks off. */
+  readonly done: Promise<void>;
+  close(): void;
+}
+
+export interface Backend {
+  call<K extends Command>(cmd: K, payload: Payload<K>): Promise<Answer<K>>;
+  stream<K extends StreamCommand>(
+    cmd: K,
+    payload: Streams[K][0],
+    onChunk: (chunk: Chunk<K>) => void,
+  ): OpenStream;
+  /** Preferences of the window itself: how it looks. What Asgard does is in the controller's settings. */
+  preference(key: string): Promise<unknown>;
+  setPreference(key: string, value: unknown): Promise<void>;
+}
+
+/** One message of a stream, as both hosts send it. */
+export type StreamMessage<T> = { chunk: T } | { end: null } | { error: ApiError };
+
+export function isApiError(value: unknown): value is ApiError {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "code" in value &&
+    typeof (value as ApiError).message === "string" &&
+    typeof (value as ApiError).next === "string"
+  );
+}
+
+/** Whatever was thrown, as a sentence and a next step. */
+export function asApiError(thrown: unknown): ApiError {
+  if (isApiError(thrown)) return thrown;
+  const detail = thrown instanceof Error ? thrown.message : typeof thrown === "string" ? thrown : "";
+  return {
+    code: "failed",
+    message: detail === "" ? "The window could not do that." : `The window could not do that: ${detail}`,
+    next: "Try again; if it stays, close the window and open it again. The agents keep running.",
+  };
+}
+
+export function unreachable(detail: string): ApiError {
+  return {
+    code: "unreachable",
+    message: detail,
+    next: "Start the controller with asgard serve, or open Asgard again. The agents keep running without it.",
+  };
+}

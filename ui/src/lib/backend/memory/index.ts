@@ -1,0 +1,251 @@
+// A played controller in the page: for `npm run dev` and the browser tests. The address picks what it plays:
+// #play=switching. It starts, stops and answers after a moment, so that every path of the pages can be walked.
+
+import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } from "../backend";
+import { unreachable } from "../backend";
+import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
+import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
+import { LOG, REPLY, conversations, events } from "./texts";
+
+const STEP = 40;
+
+class Controller {
+  revision = 1;
+  play: Play;
+  readonly watchers = new Set<(revision: number) => void>();
+  readonly kept: Conversation[] = conversations();
+  readonly events: Event[] = events();
+  stopped = new Set<number>();
+  saved = false;
+  afterLogin: "nothing" | "last_profile" | "base_profile" = "nothing";
+  #id = 1000;
+
+  constructor(play: Play) {
+    this.play = play;
+  }
+
+  nextId(): number {
+    this.#id += 1;
+    return this.#id;
+  }
+
+  status(): Status {
+    return statusOf(this.play, this.revision);
+  }
+
+  change(agents: Record<string, AgentPlay>, rest: Partial<Play> = {}): void {
+    this.play = { ...this.play, ...rest, agents: { ...this.play.agents, ...agents } };
+    this.revision += 1;
+    for (const watcher of this.watchers) watcher(this.revision);
+  }
+
+  conversation(id: number): Conversation {
+    const found = this.kept.find((c) => c.id === id);
+    if (found === undefined) {
+      throw Object.assign(new Error("unknown"), {
+        code: "unknown",
+        message: "There is no such conversation.",
+        next: "Open another one.",
+      } satisfies ApiError);
+    }
+    return found;
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function memoryBackend(): Backend {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("play") ?? "switching";
+  const controller = new Controller(PLAYS[wanted] ?? (PLAYS["rest"] as Play));
+  const lost = wanted === "lost";
+
+  return {
+    call: async (cmd, payload) => {
+      await Promise.resolve();
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- an ApiError is data, the same in every host
+      if (lost) throw unreachable("No controller is running.");
+      return (await answer(controller, cmd, payload)) as Answer<typeof cmd>;
+    },
+    stream: (cmd, payload, onChunk): OpenStream => {
+      let closed = false;
+      let close: () => void = () => undefined;
+      const ended = new Promise<void>((resolve) => {
+        close = () => {
+          closed = true;
+          resolve();
+        };
+      });
+      const send = (chunk: unknown): void => {
+        if (!closed) onChunk(chunk as Parameters<typeof onChunk>[0]);
+      };
+      const run = lost
+        ? // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as above
+          Promise.reject(unreachable("No controller is running."))
+        : stream(controller, cmd, payload as Record<string, unknown>, send, () => closed, ended);
+      return { done: Promise.race([run, ended]), close };
+    },
+    preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
+    setPreference: (key, value) => {
+      localStorage.setItem(`asgard.${key}`, JSON.stringify(value));
+      return Promise.resolve();
+    },
+  };
+}
+
+async function answer(c: Controller, cmd: Command, payload: Payload<Command>): Promise<unknown> {
+  const agent = "agent" in payload ? (payload.agent ?? "") : "";
+  switch (cmd) {
+    case "status":
+      return c.status();
+    case "profiles":
+      return { profiles: profilesOf(c.status()) };
+    case "plan": {
+      const profile = profilesOf(c.status()).find((p) => p.agents.includes(agent));
+      return profile?.plan ?? planOf(c.status(), null, [agent]);
+    }
+    case "events":
+      return { events: c.events };
+    case "switch": {
+      const to = "profile" in payload ? (payload.profile ?? "") : "";
+      const wanted = profilesOf(c.status()).find((p) => p.name === to);
+      for (const stop of wanted?.plan.stops ?? []) {
+        c.change({ [stop]: { state: "stopping", measured: 4 } }, { switching: { to, agent: stop, stage: "stop" } });
+        await pause(STEP * 4);
+        c.change({ [stop]: { state: "asleep" } });
+      }
+      for (const name of wanted?.plan.starts ?? []) await wake(c, name, { to, agent: name });
+      const { switching: _, ...rest } = { ...c.play, profile: to };
+      c.play = rest;
+      c.change({});
+      return { result: "done", message: `${to} is active.`, profile: to, seconds: 1 };
+    }
+    case "start":
+      await wake(c, agent, { to: agent, agent });
+      {
+        const { switching: _, ...rest } = c.play;
+        c.play = rest;
+        c.change({});
+      }
+      return { result: "done", message: "It is ready.", profile: null, seconds: 1 };
+    case "stop":
+      c.change({ [agent]: { state: "asleep" } });
+      return { result: "done", message: "It is asleep.", profile: null, seconds: 1 };
+    case "conversations":
+      return {
+        conversations: c.kept.map(({ id, agent: who, title, updated, replying }) => ({ id, agent: who, title, updated, replying })),
+      };
+    case "conversation":
+      return structuredClone(c.conversation("conversation" in payload ? payload.conversation : 0));
+    case "new_conversation": {
+      const made: Conversation = { id: c.nextId(), agent, title: "", updated: new Date().toISOString(), replying: false, messages: [] };
+      c.kept.unshift(made);
+      return structuredClone(made);
+    }
+    case "delete_conversation": {
+      const id = "conversation" in payload ? payload.conversation : 0;
+      c.kept.splice(c.kept.indexOf(c.conversation(id)), 1);
+      return {};
+    }
+    case "stop_reply":
+      if ("conversation" in payload) c.stopped.add(payload.conversation);
+      return {};
+    case "settings":
+      return { after_login: c.afterLogin };
+    case "change_settings":
+      if ("after_login" in payload && payload.after_login !== null) c.afterLogin = payload.after_login;
+      return { after_login: c.afterLogin };
+    case "save_stack":
+      c.saved = true;
+      return stackFile(c);
+    case "stack":
+      return stackFile(c);
+    case "logs":
+      return { agent, lines: LOG.map((text) => ({ text })) };
+    case "cancel":
+    case "shutdown":
+      return {};
+    default:
+      return { result: "done", message: "Done.", profile: null, seconds: 0 };
+  }
+}
+
+function stackFile(c: Controller): unknown {
+  return {
+    path: "/home/you/.config/asgard/stack.toml",
+    saved: c.saved,
+    text: '# The shipped stack.\nversion = 1\nname = "norse"\nbase = "standard"\nconflicts = [["odin", "valkyrie"]]\n',
+    problems:
+      (c.play.notices ?? []).length > 0
+        ? [{ file: "/home/you/.config/asgard/stack.toml", line: 12, message: "context is -1, and a context cannot be negative.", next: "Write a whole number of tokens, such as 32768." }]
+        : [],
+    notes: ["Thor's KV cache holds 2 of its 4 sequences at full context."],
+  };
+}
+
+async function wake(c: Controller, name: string, switching: NonNullable<Play["switching"]>): Promise<void> {
+  for (const progress of [0.1, 0.4, 0.7, 0.9]) {
+    c.change(
+      { [name]: { state: "loading", stage: progress < 0.5 ? "weights" : "kv_cache", progress, secondsLeft: 40 * (1 - progress), measured: progress * 9 } },
+      { switching: { ...switching, progress, seconds_left: 40 * (1 - progress) } },
+    );
+    await pause(STEP * 3);
+  }
+  c.change({ [name]: { state: "ready", kvUsed: 0, speed: 5 } });
+}
+
+async function stream(
+  c: Controller,
+  cmd: StreamCommand,
+  payload: Record<string, unknown>,
+  send: (chunk: unknown) => void,
+  closed: () => boolean,
+  ended: Promise<void>,
+): Promise<void> {
+  if (cmd === "watch") {
+    const watcher = (revision: number): void => {
+      send({ revision });
+    };
+    c.watchers.add(watcher);
+    await ended;
+    c.watchers.delete(watcher);
+    return;
+  }
+  if (cmd === "follow_logs") {
+    for (const text of LOG) send({ text });
+    await ended;
+    return;
+  }
+  const id = Number(payload["conversation"]);
+  const conversation = c.conversation(id);
+  if (cmd === "follow_reply") return;
+  const now = new Date().toISOString();
+  if (cmd === "send") {
+    const text = typeof payload["text"] === "string" ? payload["text"] : "";
+    conversation.messages.push(message(c.nextId(), "user", text, now));
+    if (conversation.title === "") conversation.title = text.slice(0, 40);
+  } else {
+    conversation.messages.pop();
+  }
+  const reply: Message = { ...message(c.nextId(), "assistant", "", now), state: "streaming" };
+  conversation.messages.push(reply);
+  conversation.replying = true;
+  conversation.updated = now;
+  send({ kind: "started", message: structuredClone(reply) } satisfies ReplyChunk);
+  reply.thinking = "The question is about the order of two starts.";
+  send({ kind: "thinking", text: reply.thinking } satisfies ReplyChunk);
+  c.stopped.delete(id);
+  for (const piece of REPLY.match(/\S+\s*/g) ?? []) {
+    await pause(8);
+    if (c.stopped.has(id)) break;
+    reply.text += piece;
+    if (!closed()) send({ kind: "text", text: piece } satisfies ReplyChunk);
+  }
+  reply.state = c.stopped.has(id) ? "stopped" : "done";
+  reply.stats = { tokens: 286, tokens_per_second: 31.2, first_token_seconds: 0.42 };
+  conversation.replying = false;
+  send({ kind: "done", message: structuredClone(reply) } satisfies ReplyChunk);
+}
+
+function message(id: number, role: Message["role"], text: string, time: string): Message {
+  return { id, role, text, thinking: "", state: "done", time, error: null, stats: null };
+}

@@ -1,0 +1,60 @@
+// The window's host. This is the one file that knows Tauri.
+
+import { Channel, invoke } from "@tauri-apps/api/core";
+import { asApiError, type Backend, type OpenStream, type StreamMessage } from "./backend";
+
+export function tauriBackend(): Backend {
+  return {
+    call: (cmd, payload) => invoke("rpc", { cmd, payload }).catch(rethrow) as ReturnType<Backend["call"]> as never,
+
+    stream: (cmd, payload, onChunk) => {
+      let closed = false;
+      let id: number | null = null;
+      let finish: () => void = () => undefined;
+      let fail: (error: unknown) => void = () => undefined;
+      const done = new Promise<void>((resolve, reject) => {
+        finish = resolve;
+        fail = reject;
+      });
+      const channel = new Channel<StreamMessage<Parameters<typeof onChunk>[0]>>();
+      channel.onmessage = (message) => {
+        if (closed) return;
+        if ("chunk" in message) onChunk(message.chunk);
+        else if ("error" in message) fail(message.error);
+        else finish();
+      };
+      const close = (stream: number): void => {
+        // The host forgets a stream that has ended by itself, so a refusal here means nothing.
+        invoke("close_stream", { id: stream }).catch(() => undefined);
+      };
+      invoke<number>("open_stream", { cmd, payload, channel }).then(
+        (opened) => {
+          id = opened;
+          if (closed) close(opened);
+        },
+        (error: unknown) => {
+          fail(asApiError(error));
+        },
+      );
+      return {
+        done,
+        close: () => {
+          if (closed) return;
+          closed = true;
+          if (id !== null) close(id);
+          finish();
+        },
+      } satisfies OpenStream;
+    },
+
+    preference: (key) => invoke<unknown>("preference_get", { key }),
+    setPreference: async (key, value) => {
+      await invoke("preference_set", { key, value });
+    },
+  };
+}
+
+function rethrow(thrown: unknown): never {
+  // eslint-disable-next-line @typescript-eslint/only-throw-error -- an ApiError is data, the same in every host
+  throw asApiError(thrown);
+}

@@ -1,0 +1,81 @@
+// The loopback host of the browser tests: the same requests over HTTP, with the token of the page's address.
+
+import { asApiError, isApiError, unreachable, type Backend, type StreamMessage } from "./backend";
+
+const GONE = "The page's host did not answer.";
+
+export function webBackend(token: string): Backend {
+  const post = async (path: string, body: unknown, signal?: AbortSignal): Promise<Response> => {
+    const response = await fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (response.ok) return response;
+    const error: unknown = await response.json().catch(() => null);
+    throw asError(isApiError(error) ? error : unreachable(`The page's host answered ${String(response.status)}.`));
+  };
+
+  return {
+    call: async (cmd, payload) => {
+      try {
+        return (await (await post("/rpc", { cmd, payload })).json()) as never;
+      } catch (thrown) {
+        throw failure(thrown);
+      }
+    },
+
+    stream: (cmd, payload, onChunk) => {
+      const abort = new AbortController();
+      const read = async (): Promise<void> => {
+        const response = await post("/stream", { cmd, payload }, abort.signal);
+        if (response.body === null) throw asError(unreachable(GONE));
+        const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) throw asError(unreachable("The stream broke off."));
+          const lines = (rest + value).split("\n");
+          rest = lines.pop() ?? "";
+          for (const line of lines) {
+            if (line.trim() === "") continue;
+            const message = JSON.parse(line) as StreamMessage<Parameters<typeof onChunk>[0]>;
+            if ("chunk" in message) onChunk(message.chunk);
+            else if ("error" in message) throw asError(message.error);
+            else return;
+          }
+        }
+      };
+      const done = read().catch((thrown: unknown) => {
+        if (!abort.signal.aborted) throw failure(thrown);
+      });
+      return {
+        done,
+        close: () => {
+          abort.abort();
+        },
+      };
+    },
+
+    // A browser test has no preferences but its own page's.
+    preference: (key) => {
+      const kept = localStorage.getItem(`asgard.${key}`);
+      return Promise.resolve(kept === null ? null : (JSON.parse(kept) as unknown));
+    },
+    setPreference: (key, value) => {
+      localStorage.setItem(`asgard.${key}`, JSON.stringify(value));
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Throws carry the same data as in the other host. */
+function asError(error: unknown): Error {
+  return error as Error;
+}
+
+function failure(thrown: unknown): Error {
+  // fetch itself throws a TypeError when nobody listens.
+  return asError(thrown instanceof TypeError ? unreachable(GONE) : asApiError(thrown));
+}

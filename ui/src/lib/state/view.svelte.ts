@@ -1,0 +1,35 @@
+// Which screen is open, and what is previewed on the memory bar. Nothing here outlives the window.
+
+import type { Plan } from "../backend/types";
+
+export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
+export type Screen = (typeof SCREENS)[number];
+
+export interface Preview {
+  /** "With odin" */
+  readonly label: string;
+  readonly plan: Plan;
+}
+
+export class View {
+  screen = $state<Screen>("stack");
+  /** The agent whose log Activity shows. */
+  logAgent = $state<string | null>(null);
+  activityTab = $state<"events" | "logs">("events");
+  /** Under the pointer or the focus; wins over a screen's own. */
+  hovered = $state.raw<Preview | null>(null);
+  /** What the open screen proposes: the chat of an agent that is asleep. */
+  proposed = $state.raw<Preview | null>(null);
+  readonly preview: Preview | null = $derived(this.hovered ?? this.proposed);
+
+  go(screen: Screen): void {
+    this.hovered = null;
+    this.screen = screen;
+  }
+
+  showLog(agent: string): void {
+    this.logAgent = agent;
+    this.activityTab = "logs";
+    this.go("activity");
+  }
+}
