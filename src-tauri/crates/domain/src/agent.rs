@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct AgentName(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a name: use lower-case letters, digits and hyphens, starting with a letter, at most 40")]
+#[error(
+    "{0:?} is not a name: use lower-case letters, digits and hyphens, starting with a letter, at most 40"
+)]
 pub struct BadName(pub String);
 
 impl AgentName {
@@ -30,7 +32,10 @@ impl AgentName {
     /// As a proper name in a sentence: "odin" is written "Odin".
     pub fn proper(&self) -> String {
         let mut letters = self.0.chars();
-        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+        letters
+            .next()
+            .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            .unwrap_or_default()
     }
 }
 

@@ -31,7 +31,11 @@ impl Bytes {
         Self::of(mb, MIB)
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to zero and u64::MAX")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to zero and u64::MAX"
+    )]
     fn of(amount: f64, unit: u64) -> Self {
         Self((amount * unit as f64).round().max(0.0) as u64)
     }

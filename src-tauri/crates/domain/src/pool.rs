@@ -159,9 +159,10 @@ impl Ledger {
             .capacity
             .filter(|c| c.0 > 0)
             .ok_or_else(|| CapacityUnknown { pool: reading.id.clone(), name: reading.name.clone() })?;
-        let measured: Share = held.iter().map(|h| h.used_in(&reading.id)).fold(Share::default(), |a, b| {
-            Share { device: a.device + b.device, host: a.host + b.host }
-        });
+        let measured: Share = held
+            .iter()
+            .map(|h| h.used_in(&reading.id))
+            .fold(Share::default(), |a, b| Share { device: a.device + b.device, host: a.host + b.host });
         Ok(Self {
             id: reading.id.clone(),
             name: reading.name.clone(),

@@ -196,8 +196,9 @@ impl Agent {
         match self.backend {
             BackendKind::Vllm => true,
             BackendKind::LlamaCpp => {
-                !self.args.windows(2).any(|w| matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0")
-                    && self.runs_in_container()
+                !self.args.windows(2).any(|w| {
+                    matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0"
+                }) && self.runs_in_container()
             }
             BackendKind::External => false,
         }
