@@ -123,9 +123,9 @@ async fn an_agent_that_dies_in_mid_answer_breaks_the_answer() {
         client.head().await;
         client.arrives("data: one\n\n").await;
         if killed {
-            agent.die()
+            agent.die();
         } else {
-            drop(agent)
+            drop(agent);
         }
         assert_eq!(client.chunked().await, (Vec::new(), End::Broken), "killed: {killed}");
         assert_eq!(rig.returned().await, "lease");
