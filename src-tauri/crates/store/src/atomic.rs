@@ -49,10 +49,8 @@ pub fn free_name(path: &Path, word: &str) -> PathBuf {
     if fs::symlink_metadata(&first).is_err() {
         return first;
     }
-    (1u32..)
-        .map(|n| with_suffix(path, &format!("{word}.{n}")))
-        .find(|p| fs::symlink_metadata(p).is_err())
-        .unwrap_or(first)
+    let numbered = |n: u32| with_suffix(path, &format!("{word}.{n}"));
+    (1..10_000).map(numbered).find(|p| fs::symlink_metadata(p).is_err()).unwrap_or(first)
 }
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

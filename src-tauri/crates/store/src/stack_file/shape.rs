@@ -95,13 +95,11 @@ fn value(item: &Item, known: &Key, place: &str, span: Option<Range<usize>>, find
 fn unknown(name: &str, span: Option<Range<usize>>, keys: &[Key], place: &str) -> Finding {
     let table = if place.is_empty() { "at the top of the file".to_owned() } else { format!("in [{place}]") };
     let meant = closest(name, keys.iter().map(|k| k.name));
-    let hint = meant.map(|m| format!("; did you mean `{m}`?")).unwrap_or_else(|| ".".to_owned());
-    let next = match meant {
-        Some(meant) => format!("Write {meant} instead, or take the line out."),
-        None => {
-            let known: Vec<&str> = keys.iter().map(|k| k.name).collect();
-            format!("Take the line out; the keys known here are {}.", known.join(", "))
-        }
+    let (hint, next) = if let Some(meant) = meant {
+        (format!("; did you mean `{meant}`?"), format!("Write {meant} instead, or take the line out."))
+    } else {
+        let known: Vec<&str> = keys.iter().map(|k| k.name).collect();
+        (".".to_owned(), format!("Take the line out; the keys known here are {}.", known.join(", ")))
     };
     Finding { span, message: format!("unknown key `{}` {table}{hint}", shown(name)), next }
 }

@@ -224,7 +224,8 @@ fn samples(keys: &[Key]) -> String {
 
 #[test]
 fn the_table_of_keys_agrees_with_the_types() {
-    let text: String = STACK.iter().map(|k| format!("{} = {}\n", k.name, sample(k.shape))).collect();
+    let text =
+        STACK.iter().map(|k| format!("{} = {}", k.name, sample(k.shape))).collect::<Vec<_>>().join("\n");
     let raw: RawStack = toml_edit::de::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(shape::check(Document::parse(text.as_str()).unwrap().as_table()).is_empty());
     // Every key of the types is in the table: a value for each was read.
@@ -232,25 +233,23 @@ fn the_table_of_keys_agrees_with_the_types() {
     assert!(!printed.contains("None"), "a key of the types is missing from the table: {printed}");
 }
 
+fn walk(value: &serde_json::Value, count: &mut usize) {
+    if let Some(properties) = value.get("properties").and_then(serde_json::Value::as_object) {
+        for (name, below) in properties {
+            assert!(below["description"].as_str().is_some_and(|d| d.len() > 5), "{name} is not described");
+            *count += 1;
+        }
+    }
+    match value {
+        serde_json::Value::Object(map) => map.values().for_each(|v| walk(v, count)),
+        serde_json::Value::Array(list) => list.iter().for_each(|v| walk(v, count)),
+        _ => {}
+    }
+}
+
 #[test]
 fn the_schema_documents_every_key() {
     let schema = json_schema();
-    fn walk(value: &serde_json::Value, count: &mut usize) {
-        if let Some(properties) = value.get("properties").and_then(serde_json::Value::as_object) {
-            for (name, below) in properties {
-                assert!(
-                    below["description"].as_str().is_some_and(|d| d.len() > 5),
-                    "{name} is not described"
-                );
-                *count += 1;
-            }
-        }
-        match value {
-            serde_json::Value::Object(map) => map.values().for_each(|v| walk(v, count)),
-            serde_json::Value::Array(list) => list.iter().for_each(|v| walk(v, count)),
-            _ => {}
-        }
-    }
     let mut count = 0;
     walk(&schema, &mut count);
     assert!(count > 45, "only {count} keys");
