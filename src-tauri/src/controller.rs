@@ -47,12 +47,17 @@ impl Controller {
         if Client::connect(self.link.socket()).await.is_ok() {
             return Ok(());
         }
-        let mut child = self.spawn().map_err(|e| {
-            ApiError::new(
+        let mut child = self.spawn().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => ApiError::new(
+                Code::Unreachable,
+                "The controller could not be started: the program asgard is neither beside asgard-desktop nor in PATH.",
+                "Install it there, or run it yourself: asgard serve",
+            ),
+            _ => ApiError::new(
                 Code::Unreachable,
                 format!("The controller could not be started ({e})."),
-                "Check that the program asgard is installed beside asgard-desktop, then run: asgard serve",
-            )
+                "Check the program asgard and Asgard's state folder, or run it yourself: asgard serve",
+            ),
         })?;
         let deadline = Instant::now() + ANSWERS_WITHIN;
         loop {

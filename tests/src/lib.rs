@@ -1,1 +1,3 @@
+//! What the journeys share: a household of its own for each, and a screen for the window.
 
+pub mod household;
