@@ -281,6 +281,23 @@ proptest! {
         let by_rule = case.breaks_a_rule(&plan.awake) || asleep_and_not_ours;
         prop_assert!(by_rule || short.values().any(|s| *s > 0), "refused for nothing: {}", plan.reason);
 
+        // A rule is a reason only among those that have to be awake: who could stop is no excuse.
+        if by_rule && !asleep_and_not_ours {
+            let mut unavoidable: BTreeSet<AgentName> =
+                case.awake_before().into_iter().filter(|a| !case.is_ours(a)).collect();
+            match &case.goal {
+                Goal::Profile(name) => unavoidable.extend(case.stack.profile(name).expect("it").agents.clone()),
+                Goal::Exactly(wanted) => unavoidable.extend(wanted.clone()),
+                Goal::Awake(agent) => {
+                    let named = plan.profile.as_deref().and_then(|p| case.stack.profile(p));
+                    unavoidable.extend(named.map(|p| p.agents.clone()).unwrap_or_default());
+                    unavoidable.insert(agent.clone());
+                }
+                Goal::Asleep(_) | Goal::Nobody => {}
+            }
+            prop_assert!(case.breaks_a_rule(&unavoidable), "a rule that could be kept: {}", plan.reason);
+        }
+
         let missing: BTreeMap<PoolId, u64> =
             plan.pools.iter().map(|p| (p.ledger.id.clone(), p.shortfall.0)).collect();
         let granted = case.with_more(&missing).plan();
