@@ -1,0 +1,111 @@
+use std::fs;
+
+use domain::Bytes;
+use domain::pool::{Ledger, PoolKind, PoolReading};
+
+use super::*;
+
+fn fixture(name: &str) -> Machine {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    assert!(folder.is_dir(), "no fixture {name}");
+    Machine::new(folder)
+}
+
+fn only_pool(name: &str) -> PoolReading {
+    let mut pools = fixture(name).pools();
+    assert_eq!(pools.len(), 1, "{pools:?}");
+    pools.remove(0)
+}
+
+fn ids(machine: &Machine) -> Vec<String> {
+    machine.pools().iter().map(|p| p.id.to_string()).collect()
+}
+
+#[test]
+fn a_small_carve_out_is_one_unified_pool_with_two_bounds() {
+    let pool = only_pool("strix-halo-small-carveout");
+    assert_eq!((pool.id.0.as_str(), pool.kind), ("unified", PoolKind::Unified));
+    assert_eq!(pool.capacity, Some(Bytes::gb(125.0)));
+    assert_eq!(pool.device_cap, Some(Bytes::gb(124.0)));
+    assert_eq!(pool.used, Bytes::gb(20.0));
+    assert_eq!(pool.device_used, Some(Bytes::mb(768.0)));
+    assert!(fixture("strix-halo-small-carveout").has_gpu());
+}
+
+#[test]
+fn the_variants_differ_where_they_say() {
+    assert_eq!(only_pool("strix-halo-35-used").used, Bytes::gb(35.0));
+    let half = only_pool("strix-halo-half-gtt");
+    assert_eq!((half.device_cap, half.capacity), (Some(Bytes::gb(62.5)), Some(Bytes::gb(125.0))));
+}
+
+#[test]
+fn a_large_carve_out_is_a_card_of_its_own_beside_what_the_kernel_has_left() {
+    let machine = fixture("strix-halo-large-carveout");
+    assert_eq!(ids(&machine), ["gpu0", "ram"]);
+    let pools = machine.pools();
+    assert_eq!((pools[0].kind, pools[0].capacity), (PoolKind::Vram, Some(Bytes::gb(96.0))));
+    assert_eq!((pools[0].used, pools[0].device_cap), (Bytes::mb(600.0), None));
+    assert_eq!(
+        (pools[1].kind, pools[1].capacity, pools[1].used),
+        (PoolKind::Ram, Some(Bytes::gb(31.0)), Bytes::gb(7.0))
+    );
+}
+
+#[test]
+fn cards_are_numbered_in_the_kernels_order_and_a_screen_unit_is_no_card() {
+    let machine = fixture("two-cards");
+    assert_eq!(ids(&machine), ["gpu0", "gpu1", "ram"]);
+    assert_eq!(machine.pools()[1].used, Bytes::gb(2.0), "card10 comes after card1");
+}
+
+#[test]
+fn without_a_gpu_there_is_the_ram() {
+    let machine = fixture("cpu-only");
+    assert_eq!(ids(&machine), ["ram"]);
+    assert!(!machine.has_gpu());
+    assert_eq!(machine.pools()[0].capacity, Some(Bytes::gb(31.0)));
+}
+
+#[test]
+fn lies_are_absent_and_a_plan_will_say_so() {
+    let machine = fixture("broken");
+    let pools = machine.pools();
+    assert_eq!(ids(&machine), ["ram"]);
+    assert_eq!((pools[0].capacity, pools[0].used), (None, Bytes::ZERO));
+    assert!(!machine.has_gpu());
+    assert!(Ledger::new(&pools[0], None, Bytes::ZERO, &[]).is_err(), "a capacity is never guessed");
+}
+
+#[test]
+fn nothing_at_all_is_a_machine_of_unknown_capacity() {
+    let empty = tempfile::tempdir().unwrap();
+    let machine = Machine::new(empty.path());
+    assert_eq!(machine.pools()[0].capacity, None);
+    assert!(!machine.has_gpu() && !machine.is_this_one());
+    assert_eq!(machine.gpu_devices(), GpuDevices::default());
+}
+
+#[test]
+fn this_machine_has_memory() {
+    for value in [None, Some(OsString::new())] {
+        let machine = Machine::from_env(value);
+        assert!(machine.is_this_one());
+        let pools = machine.pools();
+        assert!(
+            pools.iter().any(|p| p.capacity.is_some_and(|c| c > Bytes::mb(100.0)) && p.used > Bytes::ZERO)
+        );
+    }
+}
+
+#[test]
+fn devices_are_those_that_exist_with_their_groups() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("dev/dri")).unwrap();
+    fs::write(root.path().join("dev/dri/renderD128"), "").unwrap();
+    fs::write(root.path().join("dev/dri/card0"), "").unwrap();
+    let found = Machine::new(root.path()).gpu_devices();
+    assert_eq!(found.devices, ["/dev/dri"]);
+    let own = fs::metadata(root.path().join("dev/dri/renderD128")).unwrap().gid();
+    assert_eq!(found.groups, if own == 0 { vec![] } else { vec![own] });
+}
