@@ -1,0 +1,35 @@
+//! What Asgard does.
+//!
+//! One run loop ([`run_loop`]) owns the [`state::State`]; everything that happens reaches it as a [`state::Event`],
+//! and it is the only one that changes anything. A wish becomes a plan (`domain::plan`), and [`carry`] carries the
+//! plan out step by step, reporting each result back as an event. Faces read the state through [`view`].
+//!
+//! Journeys to read in one pass: `commands::handle` → `run_loop` → `carry` (a switch); `chat` → Bifrost → `dispatch`
+//! (a message); `recover` (what happens after a crash).
+//!
+//! Deliberately absent: sockets of faces, words of commands, the tray. Those belong to the programs.
+
+mod activity;
+mod carry;
+mod chat;
+mod commands;
+mod dispatch;
+mod health;
+mod leases;
+mod offline;
+mod probe;
+mod ready;
+mod recover;
+mod run_loop;
+mod sse;
+mod stack_watch;
+mod start;
+mod state;
+mod telemetry;
+mod tray_view;
+mod view;
+mod world;
+
+pub use commands::App;
+pub use offline::{FromState, OfflinePlan, offline_plan};
+pub use start::{Options, StartError, start};

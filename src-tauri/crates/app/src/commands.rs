@@ -1,0 +1,344 @@
+//! Every request, and what answers it: one match.
+
+use std::sync::Arc;
+
+use api::request::{Request, Streamed};
+use api::shapes::activity::Events;
+use api::shapes::agents::{LogLine, LogTail};
+use api::shapes::plans::{Outcome, PlanRequest};
+use api::shapes::settings::{AfterLogin, Settings, SettingsPatch, StackFile};
+use api::shapes::status::{Changed, Nothing};
+use api::{ApiError, Code};
+use domain::agent::AgentName;
+use domain::plan::{Goal, plan};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::carry::Ctx;
+use crate::chat::{self, Replies};
+use crate::run_loop::{Wish, plan_error};
+use crate::stack_watch;
+use crate::telemetry::Lookers;
+use crate::{health, view};
+
+/// What Asgard can do, for the faces' hosts.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) ctx: Ctx,
+    pub(crate) replies: Replies,
+    pub(crate) lookers: Lookers,
+    pub(crate) ending: Arc<Notify>,
+    pub(crate) ended: watch::Sender<bool>,
+    /// Held for the life of the controller.
+    pub(crate) _lock: Arc<store::lock::ControllerLock>,
+}
+
+/// A request's name and payload as the enum wants them.
+fn call<T: serde::de::DeserializeOwned>(cmd: &str, payload: Value) -> Result<T, ApiError> {
+    let payload = if payload.is_null() { Value::Object(serde_json::Map::new()) } else { payload };
+    serde_json::from_value(serde_json::json!({"cmd": cmd, "payload": payload})).map_err(|e| {
+        ApiError::new(
+            Code::Usage,
+            format!("The request {cmd:?} could not be read: {e}."),
+            "The face that sent it may be of another version: start it again.",
+        )
+    })
+}
+
+fn json<T: Serialize>(value: T) -> Result<Value, ApiError> {
+    serde_json::to_value(value)
+        .map_err(|e| ApiError::new(Code::Failed, format!("The answer could not be written: {e}."), ""))
+}
+
+impl App {
+    /// Answers a request that has one answer.
+    pub async fn handle(&self, cmd: &str, payload: Value) -> Result<Value, ApiError> {
+        let ctx = &self.ctx;
+        match call::<Request>(cmd, payload)? {
+            Request::Status(_) => json(view::status(&ctx.state.state(), Timestamp::now())),
+            Request::Profiles(_) => json(view::profiles(&ctx.state.state()).map_err(plan_error)?),
+            Request::Plan(asked) => json(self.plan(&asked)?),
+            Request::Switch(asked) => {
+                json(self.wish(Goal::Profile(asked.profile.clone()), asked.profile).await?)
+            }
+            Request::Up(asked) => {
+                let state = ctx.state.state();
+                let profile = asked
+                    .profile
+                    .or_else(|| state.profile.clone())
+                    .unwrap_or_else(|| state.stack.base.clone());
+                json(self.wish(Goal::Profile(profile.clone()), profile).await?)
+            }
+            Request::Down(_) => json(self.wish(Goal::Nobody, "down".to_owned()).await?),
+            Request::Start(asked) => {
+                let agent = name(&asked.agent)?;
+                json(self.wish(Goal::Awake(agent), asked.agent).await?)
+            }
+            Request::Stop(asked) => {
+                let agent = name(&asked.agent)?;
+                json(self.wish(Goal::Asleep(agent), asked.agent).await?)
+            }
+            Request::Restart(asked) => {
+                let agent = name(&asked.agent)?;
+                self.wish(Goal::Asleep(agent.clone()), asked.agent.clone()).await?;
+                json(self.wish(Goal::Awake(agent), asked.agent).await?)
+            }
+            Request::Cancel(_) => {
+                ctx.state.cancel().await?;
+                json(Nothing {})
+            }
+            Request::Health(asked) => json(health::health(ctx, asked.deep).await),
+            Request::Logs(asked) => json(self.logs(&asked.agent, asked.lines).await?),
+            Request::Events(asked) => {
+                let all = ctx.state.state().events.clone();
+                json(Events { events: all.iter().take(asked.limit as usize).cloned().collect() })
+            }
+            Request::Conversations(_) => json(chat::list(ctx, &self.replies).await?),
+            Request::Conversation(asked) => json(chat::one(ctx, &self.replies, asked.conversation).await?),
+            Request::NewConversation(asked) => json(chat::new(ctx, &self.replies, &asked.agent).await?),
+            Request::DeleteConversation(asked) => {
+                chat::delete(ctx, &self.replies, asked.conversation).await?;
+                json(Nothing {})
+            }
+            Request::StopReply(asked) => {
+                self.replies.stop(asked.conversation);
+                json(Nothing {})
+            }
+            Request::Settings(_) => json(self.settings().await),
+            Request::ChangeSettings(patch) => json(self.change_settings(patch).await?),
+            Request::Stack(_) => json(self.stack_file()),
+            Request::SaveStack(_) => {
+                stack_watch::save(ctx).await?;
+                json(self.stack_file())
+            }
+            Request::Shutdown(asked) => {
+                if asked.stop_agents {
+                    self.wish(Goal::Nobody, "down".to_owned()).await?;
+                }
+                self.ending.notify_one();
+                json(Nothing {})
+            }
+        }
+    }
+
+    pub fn is_stream(cmd: &str) -> bool {
+        matches!(cmd, "watch" | "follow_logs" | "send" | "retry" | "follow_reply")
+    }
+
+    /// Answers a request with chunks until it ends, or until nobody receives them.
+    pub async fn stream(&self, cmd: &str, payload: Value, out: mpsc::Sender<Value>) -> Result<(), ApiError> {
+        let ctx = &self.ctx;
+        match call::<Streamed>(cmd, payload)? {
+            Streamed::Watch(_) => {
+                let _looking = self.lookers.come();
+                let mut view = ctx.state.view();
+                loop {
+                    let revision = view.borrow_and_update().revision;
+                    if out.send(json(Changed { revision })?).await.is_err() {
+                        return Ok(());
+                    }
+                    tokio::select! {
+                        changed = view.changed() => if changed.is_err() { return Ok(()) },
+                        () = out.closed() => return Ok(()),
+                    }
+                }
+            }
+            Streamed::FollowLogs(asked) => self.follow_logs(&asked.agent, asked.lines, out).await,
+            Streamed::Send(asked) => {
+                chat::send(ctx, &self.replies, asked.conversation, asked.text, out).await
+            }
+            Streamed::Retry(asked) => chat::retry(ctx, &self.replies, asked.conversation, out).await,
+            Streamed::FollowReply(asked) => chat::follow(ctx, &self.replies, asked.conversation, out).await,
+        }
+    }
+
+    /// Changes whenever anything does.
+    pub fn view(&self) -> watch::Receiver<u64> {
+        let mut state = self.ctx.state.view();
+        let (to, view) = watch::channel(state.borrow().revision);
+        tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                let revision = state.borrow_and_update().revision;
+                if to.send(revision).is_err() {
+                    return;
+                }
+            }
+        });
+        view
+    }
+
+    /// The tray's content.
+    pub fn tray(&self) -> domain::tray::TrayState {
+        crate::tray_view::tray_state(&self.ctx.state.state(), Timestamp::now())
+    }
+
+    /// Resolves when `shutdown` was asked for and everything is put away.
+    pub async fn finished(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Asks for the end; agents keep running.
+    pub fn end(&self) {
+        self.ending.notify_one();
+    }
+
+    async fn wish(&self, goal: Goal, to: String) -> Result<Outcome, ApiError> {
+        self.ctx.state.wish(Wish { goal, to }).await
+    }
+
+    fn plan(&self, asked: &PlanRequest) -> Result<api::shapes::plans::Plan, ApiError> {
+        let state = self.ctx.state.state();
+        let goal = match (&asked.profile, &asked.agent) {
+            (Some(profile), None) => Goal::Profile(profile.clone()),
+            (None, Some(agent)) => Goal::Awake(name(agent)?),
+            _ => {
+                return Err(ApiError::new(
+                    Code::Usage,
+                    "A plan is for a profile or for an agent.",
+                    "Name one of the two.",
+                ));
+            }
+        };
+        let plan = plan(&state.stack, &state.situation(), &goal).map_err(plan_error)?;
+        Ok(view::plan_shape(&plan, &state.stack_hash))
+    }
+
+    async fn logs(&self, agent: &str, lines: Option<u32>) -> Result<LogTail, ApiError> {
+        let agent = self.known(agent)?;
+        let wanted = lines.unwrap_or(500).min(5000) as usize;
+        let state = self.ctx.state.state();
+        let live = state.agents.get(&agent);
+        let kept = live.map(|l| l.kept_log.clone()).unwrap_or_default();
+        let lines = if kept.is_empty() {
+            let mut found = Vec::new();
+            for engine in self.ctx.world.engines() {
+                if live.and_then(|l| l.engine.as_deref()).is_some_and(|id| id != engine.id()) {
+                    continue;
+                }
+                if let Ok(tail) = engine.log_tail(&agent, wanted).await
+                    && !tail.is_empty()
+                {
+                    found = tail;
+                    break;
+                }
+            }
+            found
+        } else {
+            kept[kept.len().saturating_sub(wanted)..].to_vec()
+        };
+        Ok(LogTail {
+            agent: agent.to_string(),
+            lines: lines.into_iter().map(|text| LogLine { text }).collect(),
+        })
+    }
+
+    /// The tail, then what follows; through restarts of the agent, until nobody listens.
+    async fn follow_logs(
+        &self,
+        agent: &str,
+        lines: Option<u32>,
+        out: mpsc::Sender<Value>,
+    ) -> Result<(), ApiError> {
+        let name = self.known(agent)?;
+        let tail = self.logs(agent, lines).await?;
+        let shown = tail.lines.len();
+        for line in tail.lines {
+            if out.send(json(line)?).await.is_err() {
+                return Ok(());
+            }
+        }
+        let mut first = true;
+        loop {
+            let state = self.ctx.state.state();
+            let live = state.agents.get(&name);
+            let instance = live.and_then(|l| l.instance.as_ref()).map(|i| i.id.clone());
+            let engine = live.and_then(|l| l.engine.as_deref()).and_then(|id| self.ctx.world.engine(id));
+            if let (Some(_), Some(engine)) = (&instance, engine)
+                && let Ok(mut log) = engine.log_follow(&name).await
+            {
+                // The follower begins at the start of the run; what the tail has shown is passed over.
+                let mut skip = if first { shown.max(self.run_length(&engine, &name).await) } else { 0 };
+                loop {
+                    tokio::select! {
+                        line = log.next() => match line {
+                            Some(_) if skip > 0 => skip -= 1,
+                            Some(text) => if out.send(json(LogLine { text })?).await.is_err() { return Ok(()) },
+                            None => break,
+                        },
+                        () = out.closed() => return Ok(()),
+                    }
+                }
+            }
+            first = false;
+            let next = self.ctx.state.until(|s| {
+                let now = s.agents.get(&name).and_then(|l| l.instance.as_ref()).map(|i| &i.id);
+                now.is_some() && now != instance.as_ref()
+            });
+            tokio::select! {
+                () = next => {}
+                () = out.closed() => return Ok(()),
+            }
+        }
+    }
+
+    async fn run_length(&self, engine: &Arc<dyn engine::Engine>, agent: &AgentName) -> usize {
+        engine.log_tail(agent, 100_000).await.map(|lines| lines.len()).unwrap_or(0)
+    }
+
+    fn known(&self, agent: &str) -> Result<AgentName, ApiError> {
+        let agent = name(agent)?;
+        if self.ctx.state.state().agents.contains_key(&agent) {
+            Ok(agent)
+        } else {
+            Err(no_agent(agent.as_str()))
+        }
+    }
+
+    async fn settings(&self) -> Settings {
+        let kept = self.ctx.world.database(|db| db.setting("after_login").ok().flatten()).await.flatten();
+        let after_login = kept.and_then(|v| serde_json::from_value::<AfterLogin>(v).ok()).unwrap_or_default();
+        Settings { after_login }
+    }
+
+    async fn change_settings(&self, patch: SettingsPatch) -> Result<Settings, ApiError> {
+        if let Some(after_login) = patch.after_login {
+            let value = json(after_login)?;
+            let kept = self.ctx.world.database(move |db| db.set_setting("after_login", &value).is_ok()).await;
+            if kept != Some(true) {
+                return Err(ApiError::new(
+                    Code::Failed,
+                    "The setting could not be kept.",
+                    "Check the disk that holds Asgard's data folder.",
+                ));
+            }
+            crate::start::autostart(&self.ctx, after_login)?;
+        }
+        Ok(self.settings().await)
+    }
+
+    fn stack_file(&self) -> StackFile {
+        let state = self.ctx.state.state();
+        StackFile {
+            path: state.source.path.clone(),
+            saved: state.source.saved,
+            text: state.source.text.clone(),
+            problems: state.source.problems.clone(),
+            notes: state.stack.notes.iter().map(|n| n.message.clone()).collect(),
+        }
+    }
+}
+
+fn no_agent(agent: &str) -> ApiError {
+    ApiError::new(
+        Code::Unknown,
+        format!("There is no agent {agent:?} in the stack."),
+        "See the agents with: asgard status",
+    )
+}
+
+fn name(agent: &str) -> Result<AgentName, ApiError> {
+    AgentName::new(agent).map_err(|_| no_agent(agent))
+}

@@ -1,0 +1,244 @@
+//! From a process that runs to an agent that has answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::shapes::status::Failure;
+use domain::agent::{AgentName, Stage};
+use domain::stack::Agent;
+use engine::backend::{LogFact, backend, failure};
+use engine::{Engine, ErrorKind, Instance, Phase};
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::carry::Ctx;
+use crate::probe::{self, NoAnswer};
+use crate::state::Event;
+
+/// Why an agent did not become ready.
+#[derive(Debug, Clone)]
+pub(crate) enum NotReady {
+    Cancelled,
+    Failed { failure: Failure, log: Arc<Vec<String>> },
+}
+
+/// Follows the log for progress, asks for health, and then for one answer.
+///
+/// While the server loads its port is closed (vLLM) or says 503 (llama.cpp); nothing tells when that ends, so it is
+/// asked every 250 ms at first and every second later, and at once when the log says that it listens.
+pub(crate) async fn until_ready(
+    ctx: &Ctx,
+    agent: &Agent,
+    engine: &Arc<dyn Engine>,
+    instance: &Instance,
+    cancel: &CancellationToken,
+) -> Result<(), NotReady> {
+    let Some(backend) = backend(agent.backend) else {
+        return Ok(());
+    };
+    let listening = Arc::new(Notify::new());
+    let follower = follow(ctx, agent, engine.clone(), listening.clone());
+    let began = Instant::now();
+    let deadline = began + agent.load_timeout;
+    let mut looked = began;
+    let result = loop {
+        if cancel.is_cancelled() {
+            break Err(NotReady::Cancelled);
+        }
+        if probe::healthy(&ctx.world.http, &instance.endpoint, backend.health_path()).await {
+            break answered(ctx, agent, engine, instance, cancel).await;
+        }
+        if looked.elapsed() >= Duration::from_millis(500) {
+            looked = Instant::now();
+            if let Some(exit) = ended(engine, &agent.name).await {
+                break Err(explained(ctx, agent, engine, exit).await);
+            }
+        }
+        if Instant::now() >= deadline {
+            let message = format!(
+                "{} was not ready within {}.",
+                agent.display_name,
+                crate::activity::duration(agent.load_timeout.as_secs_f64())
+            );
+            break Err(failed(
+                engine,
+                &agent.name,
+                "load_timeout",
+                message,
+                "Look at its log; if it was still loading, raise load_timeout in the stack file.",
+            )
+            .await);
+        }
+        let pause = if began.elapsed() < Duration::from_secs(20) { 250 } else { 1000 };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+            () = listening.notified() => {}
+            () = cancel.cancelled() => {}
+        }
+    };
+    follower.abort();
+    result
+}
+
+/// The exit of an agent that has ended: `Some(None)` when it is gone without a trace.
+async fn ended(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option<i64>> {
+    match engine.list().await {
+        Ok(list) => match list.into_iter().find(|i| &i.agent == agent) {
+            Some(instance) => match instance.phase {
+                Phase::Running => None,
+                Phase::Exited { code, oom } => Some(if oom { Some(137) } else { code }),
+            },
+            None => Some(None),
+        },
+        // An engine that does not answer says nothing about the agent; the deadline bounds the wait.
+        Err(_) => None,
+    }
+}
+
+async fn answered(
+    ctx: &Ctx,
+    agent: &Agent,
+    engine: &Arc<dyn Engine>,
+    instance: &Instance,
+    cancel: &CancellationToken,
+) -> Result<(), NotReady> {
+    ctx.state.note(Event::Progressed {
+        agent: agent.name.clone(),
+        stage: Stage::WarmUp,
+        within: None,
+        detail: Some("Asking for a first answer".to_owned()),
+    });
+    let patience = Duration::from_secs(300);
+    let name = agent.name.as_str();
+    let asked = probe::first_answer(&ctx.world.http, &instance.endpoint, &instance.key, name, patience);
+    let result = tokio::select! {
+        result = asked => result,
+        () = cancel.cancelled() => return Err(NotReady::Cancelled),
+    };
+    let who = &agent.display_name;
+    match result {
+        Ok(()) => Ok(()),
+        Err(NoAnswer::Broke(_)) => {
+            // The port closes a moment before the engine knows of the exit.
+            let exit = exit_soon(engine, &agent.name).await;
+            match explained(ctx, agent, engine, exit.flatten()).await {
+                NotReady::Failed { mut failure, log } => {
+                    failure.message =
+                        format!("{who} loaded, but crashed at its first token. {}", failure.message);
+                    Err(NotReady::Failed { failure, log })
+                }
+                NotReady::Cancelled => Err(NotReady::Cancelled),
+            }
+        }
+        Err(NoAnswer::Refused(status, text)) => Err(failed(
+            engine,
+            &agent.name,
+            "first_answer",
+            format!("{who} loaded, but refused its first request ({status}): {text}"),
+            "Look at its log; the model name or the flags in the stack file may be wrong.",
+        )
+        .await),
+        Err(NoAnswer::Nothing) => Err(failed(
+            engine,
+            &agent.name,
+            "empty_answer",
+            format!("{who} loaded, but its first answer was empty."),
+            "Try another quantisation or image; look at its log for kernel warnings.",
+        )
+        .await),
+        Err(NoAnswer::Garbage(text)) => Err(failed(
+            engine,
+            &agent.name,
+            "garbage_answer",
+            format!("{who} loaded, but its first answer was not language: {text:?}."),
+            "The kernels of this image do not fit this model on this GPU: try another quantisation or image.",
+        )
+        .await),
+    }
+}
+
+async fn exit_soon(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option<i64>> {
+    for _ in 0..20 {
+        if let Some(exit) = ended(engine, agent).await {
+            return Some(exit);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    None
+}
+
+/// The failure of an agent that has ended, in plain words, from its log.
+pub(crate) async fn explained(
+    ctx: &Ctx,
+    agent: &Agent,
+    engine: &Arc<dyn Engine>,
+    exit: Option<i64>,
+) -> NotReady {
+    let _ = ctx;
+    let lines = engine.log_tail(&agent.name, 500).await.unwrap_or_default();
+    let explanation = failure::explain(&lines, exit);
+    NotReady::Failed {
+        failure: Failure {
+            code: explanation.id.to_string(),
+            message: explanation.message,
+            next: explanation.next,
+        },
+        log: Arc::new(lines),
+    }
+}
+
+async fn failed(
+    engine: &Arc<dyn Engine>,
+    agent: &AgentName,
+    code: &str,
+    message: String,
+    next: &str,
+) -> NotReady {
+    let lines = engine.log_tail(agent, 500).await.unwrap_or_default();
+    NotReady::Failed {
+        failure: Failure { code: code.to_owned(), message, next: next.to_owned() },
+        log: Arc::new(lines),
+    }
+}
+
+/// Reads the log while it loads. It ends with the log, or when the agent is ready.
+fn follow(
+    ctx: &Ctx,
+    agent: &Agent,
+    engine: Arc<dyn Engine>,
+    listening: Arc<Notify>,
+) -> tokio::task::JoinHandle<()> {
+    let state = ctx.state.clone();
+    let name = agent.name.clone();
+    let kind = agent.backend;
+    tokio::spawn(async move {
+        let Some(backend) = backend(kind) else { return };
+        let mut lines = match engine.log_follow(&name).await {
+            Ok(lines) => lines,
+            Err(error) if error.kind == ErrorKind::Unreachable => return,
+            Err(error) => {
+                tracing::debug!(agent = %name, "The log cannot be followed: {error}");
+                return;
+            }
+        };
+        while let Some(line) = lines.next().await {
+            match backend.read_line(&line) {
+                Some(LogFact::Stage(stage)) => {
+                    state.note(Event::Progressed { agent: name.clone(), stage, within: None, detail: None });
+                }
+                Some(LogFact::StageProgress(stage, within)) => {
+                    state.note(Event::Progressed {
+                        agent: name.clone(),
+                        stage,
+                        within: Some(within),
+                        detail: None,
+                    });
+                }
+                Some(LogFact::Listening) => listening.notify_one(),
+                Some(LogFact::WeightsLoaded { .. } | LogFact::KvTokens(_) | LogFact::KvBytes(_)) | None => {}
+            }
+        }
+    })
+}

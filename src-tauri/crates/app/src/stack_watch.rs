@@ -1,0 +1,87 @@
+//! The stack file is read again when it changes. A file that does not hold leaves the last good stack in force.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use api::shapes::settings::StackProblem;
+use api::shapes::status::Severity;
+use api::{ApiError, Code};
+use domain::stack::Stack;
+use store::stack_file::Loaded;
+
+use crate::activity::happened;
+use crate::carry::Ctx;
+use crate::state::{Event, StackSource};
+
+pub(crate) fn scale(rehearsal: bool) -> u64 {
+    if rehearsal { 1024 } else { 1 }
+}
+
+pub(crate) fn source(loaded: &Loaded) -> StackSource {
+    let problems = match &loaded.stack {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems
+            .iter()
+            .map(|p| StackProblem {
+                file: p.file.display().to_string(),
+                line: p.line,
+                message: p.message.clone(),
+                next: p.next.clone(),
+            })
+            .collect(),
+    };
+    StackSource {
+        path: loaded.file.display().to_string(),
+        saved: loaded.saved,
+        text: loaded.text.clone(),
+        problems,
+    }
+}
+
+fn changed_at(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+/// Looks at the file's time once a second or two: one `stat`, which wakes less than a watch on a folder that
+/// editors rename in.
+pub(crate) async fn run(ctx: Ctx) {
+    let path = ctx.world.paths.stack_file();
+    let mut seen = changed_at(&path);
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = changed_at(&path);
+        if now != seen {
+            seen = now;
+            read_again(&ctx).await;
+        }
+    }
+}
+
+pub(crate) async fn read_again(ctx: &Ctx) {
+    let loaded = store::stack_file::load(&ctx.world.paths.stack_file(), scale(ctx.world.rehearsal.is_some()));
+    let source = Arc::new(source(&loaded));
+    let problem = source.problems.first().cloned();
+    let hash = loaded.hash.clone();
+    let stack: Option<Arc<Stack>> = loaded.stack.ok().map(Arc::new);
+    if stack.is_some() {
+        happened(ctx, Severity::Info, None, "The stack file was read again.");
+    } else if let Some(problem) = problem {
+        happened(ctx, Severity::Failure, None, format!("The stack file does not hold: {}", problem.message));
+    }
+    ctx.state.tell(Event::StackRead { stack, hash, source }).await;
+}
+
+/// Writes the shipped stack, where no file exists yet.
+pub(crate) async fn save(ctx: &Ctx) -> Result<(), ApiError> {
+    let path = ctx.world.paths.stack_file();
+    store::stack_file::save_shipped(&path, scale(ctx.world.rehearsal.is_some())).map_err(|e| {
+        ApiError::new(
+            Code::Failed,
+            format!("The stack file could not be written: {e}."),
+            "Check the folder, or edit the file that is there.",
+        )
+    })?;
+    read_again(ctx).await;
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! The beginning and the end of the controller.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::shapes::activity::Event as ActivityEvent;
+use api::shapes::settings::AfterLogin;
+use api::shapes::status::{Failure, Notice, Severity};
+use api::{ApiError, Code};
+use bifrost::{Gateway, Settings};
+use domain::agent::AgentName;
+use domain::plan::Goal;
+use engine::container::ContainerEngine;
+use engine::process::ProcessEngine;
+use engine::{Engine, EngineEvent, Identity};
+use futures_util::StreamExt;
+use hardware::Machine;
+use jiff::Timestamp;
+use store::database::{Database, Severity as Kept};
+use store::lock::{ControllerLock, LockError};
+use store::paths::Paths;
+use tokio::sync::{Notify, watch};
+
+use crate::carry::Ctx;
+use crate::chat::Replies;
+use crate::commands::App;
+use crate::dispatch::Dispatcher;
+use crate::leases::Leases;
+use crate::run_loop::{self, Wish};
+use crate::state::{Event, State};
+use crate::telemetry::{self, Lookers};
+use crate::world::{RehearsalOptions, World};
+use crate::{recover, stack_watch};
+
+/// What the program read from its surroundings.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub paths: Paths,
+    /// Asked for with `--rehearsal`.
+    pub rehearsal: bool,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// This program, for stand-ins that are processes.
+    pub exe: PathBuf,
+    /// Started by the desktop after login.
+    pub after_login: bool,
+}
+
+/// Why the controller could not start.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    pub code: Code,
+    pub message: String,
+    pub next: String,
+}
+
+impl StartError {
+    fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { code: Code::Failed, message: message.into(), next: next.into() }
+    }
+}
+
+impl Options {
+    pub(crate) fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::new(self.var("ASGARD_SYSROOT").unwrap_or("/"))
+    }
+
+    /// With no stack of the user's, a machine with a GPU starts with the shipped stack asleep, any other with the
+    /// rehearsal, so that the main job works at once.
+    pub fn decide_rehearsal(&self) -> bool {
+        self.rehearsal || (!self.paths.stack_file().exists() && !self.machine().has_gpu())
+    }
+
+    /// The folders in force: a rehearsal keeps everything in folders of its own.
+    pub fn paths_in_force(&self) -> Result<Paths, store::paths::PathError> {
+        if self.decide_rehearsal() && !self.paths.rehearsal {
+            let get = |name: &str| self.env.get(name).map(OsString::from);
+            return Paths::from_env(&get, rustix::process::getuid().as_raw(), true);
+        }
+        Ok(self.paths.clone())
+    }
+
+    fn rehearsal_options(&self) -> Option<RehearsalOptions> {
+        if !self.decide_rehearsal() {
+            return None;
+        }
+        let beside = |name: &str| self.exe.parent().map(|p| p.join(name)).filter(|p| p.is_file());
+        let program = self
+            .var("ASGARD_STAND_IN")
+            .map(PathBuf::from)
+            .filter(|p| p.is_file())
+            .or_else(|| beside("asgard-stand-in"))
+            .or_else(|| beside("../libexec/asgard/asgard-stand-in"))
+            .or_else(|| beside("../stand-in/asgard-stand-in"));
+        let handed_on =
+            |name: &str| name.starts_with("ASGARD_REHEARSAL_") && name != "ASGARD_REHEARSAL_OTHER_MB";
+        Some(RehearsalOptions {
+            command: vec![self.exe.display().to_string(), "stand-in".to_owned()],
+            program,
+            env: self.env.iter().filter(|(k, _)| handed_on(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            other: rehearsal::machine::other_from(self.var("ASGARD_REHEARSAL_OTHER_MB")),
+        })
+    }
+}
+
+/// Starts the controller: takes the lock, opens what is kept, opens the gateway, adopts what runs.
+///
+/// # Errors
+/// A controller that runs already, folders that cannot be made, a database that cannot be opened.
+pub async fn start(options: Options) -> Result<App, StartError> {
+    let paths = options.paths_in_force().map_err(|e| StartError::new(e.to_string(), ""))?;
+    paths.ensure().map_err(|e| StartError::new(e.to_string(), ""))?;
+    let lock = ControllerLock::take(&paths).map_err(|e| match e {
+        LockError::HeldBy(pid) => StartError {
+            code: Code::Busy,
+            message: match pid {
+                Some(pid) => format!("A controller already runs for this user, as process {pid}."),
+                None => "A controller already runs for this user.".to_owned(),
+            },
+            next: "Use it, or end it before starting another.".to_owned(),
+        },
+        LockError::Io { .. } => StartError::new(e.to_string(), ""),
+    })?;
+    let opened = Database::open(&paths.database())
+        .map_err(|e| StartError::new(e.to_string(), "Check the disk that holds Asgard's data folder."))?;
+    let rehearsal = options.rehearsal_options();
+    let loaded = store::stack_file::load(&paths.stack_file(), stack_watch::scale(rehearsal.is_some()));
+    let source = stack_watch::source(&loaded);
+    // A file that does not hold must not keep the person from their machine: the shipped stack serves until then.
+    let (stack, hash) = match loaded.stack {
+        Ok(stack) => (stack, loaded.hash),
+        Err(_) => {
+            let text = store::stack_file::shipped_text(stack_watch::scale(rehearsal.is_some()));
+            let stack =
+                store::stack_file::check(&paths.stack_file(), &text, stack_watch::scale(rehearsal.is_some()))
+                    .map_err(|_| {
+                        StartError::new(
+                            "The shipped stack does not hold.",
+                            "This is a fault of Asgard's: report it.",
+                        )
+                    })?;
+            (stack, store::identity::hash(text.as_bytes()))
+        }
+    };
+    let uid = rustix::process::getuid().as_raw();
+    let identity =
+        Identity { instance: store::identity::instance_id(&store::identity::machine_id(), uid, &paths.data) };
+    let http = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(5))
+        .build()
+        .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;
+    let containers = ContainerEngine::connect(&identity, &|name| options.env.get(name).cloned()).await;
+    let world = Arc::new(World {
+        rehearsal: rehearsal.clone(),
+        containers: Arc::new(containers),
+        processes: Arc::new(ProcessEngine::new(identity.clone())),
+        machine: options.machine(),
+        identity,
+        http,
+        database: Arc::new(Mutex::new(opened.database)),
+        stand_in_image: tokio::sync::Mutex::default(),
+        paths,
+    });
+    let now = Timestamp::now();
+    let mut state = State::new(Arc::new(stack), hash, source, rehearsal.is_some(), now);
+    let listen = gateway_address(&options, state.stack.gateway.listen);
+    recall(&world, &mut state).await;
+    if let Some(aside) = opened.set_aside {
+        let notice = Notice { severity: Severity::Warning, message: aside.to_string(), next: String::new() };
+        state.apply(Event::Noticed { key: "database", notice: Some(notice) }, now);
+    }
+    let (handle, pending) = run_loop::prepare(state);
+    let leases = Leases::new(handle.clone());
+    let ctx = Ctx { world, state: handle, leases };
+    tokio::spawn(pending.run(ctx.clone()));
+
+    let lookers = Lookers::default();
+    let (ended, _) = watch::channel(false);
+    let app = App {
+        ctx: ctx.clone(),
+        replies: Replies::default(),
+        lookers: lookers.clone(),
+        ending: Arc::new(Notify::new()),
+        ended,
+        _lock: Arc::new(lock),
+    };
+    recover::look_at_engines(&ctx).await;
+    recover::adopt(&ctx).await;
+    open_gateway(&app, listen).await;
+    for engine in ctx.world.engines() {
+        tokio::spawn(listen_to(ctx.clone(), engine));
+    }
+    tokio::spawn(telemetry::run(ctx.clone(), lookers));
+    tokio::spawn(stack_watch::run(ctx.clone()));
+    let beginning = app.clone();
+    tokio::spawn(async move {
+        recover::take_up(&beginning.ctx).await;
+        if options.after_login {
+            after_login(&beginning).await;
+        }
+    });
+    Ok(app)
+}
+
+/// What earlier runs have left: events, start times, the last profile, a reply that was cut.
+async fn recall(world: &Arc<World>, state: &mut State) {
+    let names: Vec<AgentName> = state.stack.agents.iter().map(|a| a.name.clone()).collect();
+    let cut = serde_json::json!({
+        "code": "cut",
+        "message": "Asgard ended in the middle of this answer.",
+        "next": "What had arrived is kept. Ask again for the rest.",
+    });
+    let recalled = world
+        .database(move |db| {
+            db.mark_streaming_as_failed(&cut).ok();
+            let events = db.events(200).unwrap_or_default();
+            let starts: Vec<(AgentName, f64)> = names
+                .into_iter()
+                .filter_map(|n| db.start_seconds(n.as_str()).ok().flatten().map(|s| (n, s)))
+                .collect();
+            let profile = db.setting("last_profile").ok().flatten();
+            (events, starts, profile)
+        })
+        .await;
+    let Some((events, starts, profile)) = recalled else { return };
+    state.events = Arc::new(
+        events
+            .into_iter()
+            .map(|e| ActivityEvent {
+                time: e.time.to_string(),
+                severity: match e.severity {
+                    Kept::Info => Severity::Info,
+                    Kept::Warning => Severity::Warning,
+                    Kept::Error => Severity::Failure,
+                },
+                agent: e.agent,
+                message: e.message,
+            })
+            .collect(),
+    );
+    state.start_seconds.extend(starts);
+    let profile = profile.as_ref().and_then(|v| v.as_str()).filter(|p| state.stack.profile(p).is_some());
+    state.profile = profile.map(ToOwned::to_owned);
+}
+
+/// `BIFROST_PORT` keeps its name from the earlier Bifrost.
+fn gateway_address(options: &Options, listen: SocketAddr) -> SocketAddr {
+    match options.var("BIFROST_PORT").and_then(|p| p.parse().ok()) {
+        Some(port) => SocketAddr::new(listen.ip(), port),
+        None => listen,
+    }
+}
+
+async fn open_gateway(app: &App, listen: SocketAddr) {
+    let ctx = &app.ctx;
+    let (address, error) = match Gateway::bind(listen).await {
+        Ok(bound) => {
+            let address = bound.address();
+            let dispatch = Arc::new(Dispatcher { state: ctx.state.clone(), leases: ctx.leases.clone() });
+            let max_body = usize::try_from(ctx.state.state().stack.gateway.max_body).unwrap_or(usize::MAX);
+            let settings = Settings { max_body, ..Settings::default() };
+            let (app, ended) = (app.clone(), app.ended.clone());
+            tokio::spawn(async move {
+                bound.serve(dispatch, settings, app.ending.notified()).await;
+                ended.send_replace(true);
+            });
+            (Some(format!("http://{address}/v1")), None)
+        }
+        Err(cause) => {
+            let (app, ended) = (app.clone(), app.ended.clone());
+            tokio::spawn(async move {
+                app.ending.notified().await;
+                ended.send_replace(true);
+            });
+            let failure = Failure {
+                code: "gateway_port".to_owned(),
+                message: format!("Bifrost cannot listen on {listen}: {cause}."),
+                next: "End the program that holds the port, or set another with BIFROST_PORT or [gateway] listen; then start Asgard again."
+                    .to_owned(),
+            };
+            tracing::error!("{}", failure.message);
+            (None, Some(failure))
+        }
+    };
+    ctx.state.tell(Event::GatewaySeen { address, error }).await;
+}
+
+/// What an engine tells.
+async fn listen_to(ctx: Ctx, engine: Arc<dyn Engine>) {
+    let mut events = engine.events();
+    while let Some(event) = events.next().await {
+        match event {
+            EngineEvent::Changed(agent) => recover::look_at_agent(&ctx, &engine, &agent).await,
+            EngineEvent::Everything => {
+                recover::look_at_engines(&ctx).await;
+                let names: Vec<AgentName> = ctx.state.state().agents.keys().cloned().collect();
+                for agent in names {
+                    recover::look_at_agent(&ctx, &engine, &agent).await;
+                }
+                recover::adopt(&ctx).await;
+            }
+        }
+    }
+}
+
+/// After login: nothing, the last profile or the base one, as set; nothing by default.
+async fn after_login(app: &App) {
+    let kept = app.ctx.world.database(|db| db.setting("after_login").ok().flatten()).await.flatten();
+    let wished = kept.and_then(|v| serde_json::from_value::<AfterLogin>(v).ok()).unwrap_or_default();
+    let state = app.ctx.state.state();
+    let profile = match wished {
+        AfterLogin::Nothing => return,
+        AfterLogin::LastProfile => state.profile.clone().unwrap_or_else(|| state.stack.base.clone()),
+        AfterLogin::BaseProfile => state.stack.base.clone(),
+    };
+    let wish = Wish { goal: Goal::Profile(profile.clone()), to: profile };
+    if let Err(error) = app.ctx.state.wish(wish).await {
+        crate::activity::happened(&app.ctx, Severity::Failure, None, error.message);
+    }
+}
+
+/// Writes or removes the entry that starts the controller after login.
+pub(crate) fn autostart(ctx: &Ctx, wished: AfterLogin) -> Result<(), ApiError> {
+    let Some(folder) = ctx.world.paths.config.parent().map(|p| p.join("autostart")) else { return Ok(()) };
+    let file = folder.join("asgard.desktop");
+    let failed = |e: std::io::Error| {
+        ApiError::new(
+            Code::Failed,
+            format!("The start after login could not be set ({e})."),
+            format!("Check the folder {}.", folder.display()),
+        )
+    };
+    if wished == AfterLogin::Nothing {
+        return match std::fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
+            _ => Ok(()),
+        };
+    }
+    let exe = std::env::current_exe().map_err(failed)?;
+    let flag = if ctx.world.rehearsal.is_some() { " --rehearsal" } else { "" };
+    let exe = exe.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    let text = format!(
+        "[Desktop Entry]\nType=Application\nName=Asgard\nComment=Starts Asgard's controller after login\nExec=\"{exe}\" serve --after-login{flag}\nIcon=asgard\nTerminal=false\nX-GNOME-Autostart-enabled=true\n"
+    );
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::write(&file, text).map_err(failed)
+}

@@ -1,0 +1,565 @@
+//! The state, and every event that can change it. `apply` is the one place that does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api::shapes::activity::Event as ActivityEvent;
+use api::shapes::status::{Failure, Notice};
+use domain::agent::{AgentName, AgentState, Stage};
+use domain::memory::Bytes;
+use domain::plan::{Action, Plan, Running, Situation, claims};
+use domain::pool::{Held, PoolId, PoolReading, Share, Shares};
+use domain::stack::{Agent, Stack};
+use engine::Instance;
+use jiff::Timestamp;
+
+/// One agent as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentLive {
+    pub(crate) state: AgentState,
+    pub(crate) since: Timestamp,
+    pub(crate) stage: Option<Stage>,
+    /// 0 to 1 within the stage, where the log says so.
+    pub(crate) stage_progress: Option<f64>,
+    /// When this start began; for the time left.
+    pub(crate) start_began: Option<Timestamp>,
+    pub(crate) detail: Option<String>,
+    pub(crate) drain_until: Option<Timestamp>,
+    pub(crate) error: Option<Failure>,
+    pub(crate) instance: Option<Instance>,
+    pub(crate) engine: Option<String>,
+    pub(crate) measured: Option<Shares>,
+    pub(crate) figures: Figures,
+    /// The log of a run whose container is gone.
+    pub(crate) kept_log: Arc<Vec<String>>,
+}
+
+impl AgentLive {
+    fn asleep(now: Timestamp) -> Self {
+        Self {
+            state: AgentState::Asleep,
+            since: now,
+            stage: None,
+            stage_progress: None,
+            start_began: None,
+            detail: None,
+            drain_until: None,
+            error: None,
+            instance: None,
+            engine: None,
+            measured: None,
+            figures: Figures::default(),
+            kept_log: Arc::default(),
+        }
+    }
+
+    fn enter(&mut self, state: AgentState, now: Timestamp) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+        if !matches!(state, AgentState::Starting | AgentState::Loading | AgentState::Pulling) {
+            self.stage = None;
+            self.stage_progress = None;
+            self.start_began = None;
+        }
+        if state != AgentState::Draining {
+            self.drain_until = None;
+        }
+        if state != AgentState::Failed {
+            self.error = None;
+        }
+        if matches!(state, AgentState::Asleep | AgentState::Failed) {
+            self.instance = None;
+            self.measured = None;
+            self.figures = Figures::default();
+            self.detail = None;
+        }
+    }
+}
+
+/// What a server says of itself in `/metrics`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) running: Option<u32>,
+    pub(crate) waiting: Option<u32>,
+    pub(crate) kv_cache_used: Option<f64>,
+    pub(crate) tokens_per_second: Option<f64>,
+}
+
+impl Figures {
+    pub(crate) fn in_use(self) -> u32 {
+        self.running.unwrap_or(0).saturating_add(self.waiting.unwrap_or(0))
+    }
+}
+
+/// An operation under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) id: u64,
+    pub(crate) from: Option<String>,
+    /// A profile, or an agent.
+    pub(crate) to: String,
+    pub(crate) plan: Arc<Plan>,
+    /// 0-based step under way.
+    pub(crate) step: usize,
+    pub(crate) undoing: bool,
+    pub(crate) cancellable: bool,
+    pub(crate) began: Timestamp,
+}
+
+impl Operation {
+    pub(crate) fn action(&self) -> Option<(Action, &AgentName)> {
+        self.plan.steps.get(self.step).map(|s| (s.action, &s.agent))
+    }
+}
+
+/// The state of an engine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EngineLive {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) version: Option<String>,
+    pub(crate) error: Option<Failure>,
+}
+
+/// The stack file as it was read last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StackSource {
+    pub(crate) path: String,
+    pub(crate) saved: bool,
+    pub(crate) text: String,
+    pub(crate) problems: Vec<api::shapes::settings::StackProblem>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) revision: u64,
+    pub(crate) started: Timestamp,
+    pub(crate) rehearsal: bool,
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) stack_hash: String,
+    pub(crate) source: Arc<StackSource>,
+    pub(crate) profile: Option<String>,
+    pub(crate) agents: BTreeMap<AgentName, AgentLive>,
+    pub(crate) pools: Vec<PoolReading>,
+    pub(crate) lost: BTreeMap<PoolId, Bytes>,
+    pub(crate) engines: Vec<EngineLive>,
+    pub(crate) gateway: Option<String>,
+    pub(crate) gateway_error: Option<Failure>,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) to_pull: BTreeSet<AgentName>,
+    pub(crate) start_seconds: BTreeMap<AgentName, f64>,
+    pub(crate) leases: BTreeMap<AgentName, u32>,
+    pub(crate) notices: BTreeMap<&'static str, Notice>,
+    pub(crate) events: Arc<Vec<ActivityEvent>>,
+    /// Counts what is not in the state itself (chats), so that readers know to fetch.
+    pub(crate) chats: u64,
+}
+
+/// Everything that can happen. Facts, in the past tense.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    OperationBegan(Operation),
+    /// The steps changed to those of the way back.
+    UndoBegan {
+        plan: Arc<Plan>,
+    },
+    StepBegan {
+        step: usize,
+    },
+    CancelNoLongerPossible,
+    OperationEnded {
+        id: u64,
+    },
+    ProfileChosen(Option<String>),
+    Moved {
+        agent: AgentName,
+        to: AgentState,
+        detail: Option<String>,
+    },
+    Draining {
+        agent: AgentName,
+        until: Timestamp,
+    },
+    Began {
+        agent: AgentName,
+    },
+    Started {
+        agent: AgentName,
+        engine: String,
+        instance: Instance,
+    },
+    Progressed {
+        agent: AgentName,
+        stage: Stage,
+        within: Option<f64>,
+        detail: Option<String>,
+    },
+    Ready {
+        agent: AgentName,
+    },
+    Slept {
+        agent: AgentName,
+    },
+    Failed {
+        agent: AgentName,
+        failure: Failure,
+        log: Arc<Vec<String>>,
+    },
+    Adopted {
+        agent: AgentName,
+        engine: String,
+        instance: Instance,
+        ready: bool,
+    },
+    Measured {
+        agent: AgentName,
+        shares: Shares,
+    },
+    Read {
+        pools: Vec<PoolReading>,
+        measured: BTreeMap<AgentName, Shares>,
+    },
+    Figured {
+        agent: AgentName,
+        figures: Figures,
+    },
+    Leased(BTreeMap<AgentName, u32>),
+    Lost {
+        pool: PoolId,
+        bytes: Bytes,
+    },
+    EngineSeen(EngineLive),
+    ImagesSeen {
+        to_pull: BTreeSet<AgentName>,
+    },
+    GatewaySeen {
+        address: Option<String>,
+        error: Option<Failure>,
+    },
+    StackRead {
+        stack: Option<Arc<Stack>>,
+        hash: String,
+        source: Arc<StackSource>,
+    },
+    StartTimed {
+        agent: AgentName,
+        median: f64,
+    },
+    Noticed {
+        key: &'static str,
+        notice: Option<Notice>,
+    },
+    Happened(ActivityEvent),
+    ChatsChanged,
+}
+
+const EVENTS_KEPT: usize = 200;
+
+impl State {
+    pub(crate) fn new(
+        stack: Arc<Stack>,
+        stack_hash: String,
+        source: StackSource,
+        rehearsal: bool,
+        now: Timestamp,
+    ) -> Self {
+        let agents = stack.agents.iter().map(|a| (a.name.clone(), AgentLive::asleep(now))).collect();
+        Self {
+            revision: 1,
+            started: now,
+            rehearsal,
+            stack,
+            stack_hash,
+            source: Arc::new(source),
+            profile: None,
+            agents,
+            pools: Vec::new(),
+            lost: BTreeMap::new(),
+            engines: Vec::new(),
+            gateway: None,
+            gateway_error: None,
+            operation: None,
+            to_pull: BTreeSet::new(),
+            start_seconds: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            events: Arc::default(),
+            chats: 0,
+        }
+    }
+
+    /// Applies one event. Returns whether anything that a face shows has changed.
+    pub(crate) fn apply(&mut self, event: Event, now: Timestamp) -> bool {
+        match event {
+            Event::OperationBegan(operation) => self.operation = Some(operation),
+            Event::UndoBegan { plan } => {
+                if let Some(operation) = &mut self.operation {
+                    operation.plan = plan;
+                    operation.step = 0;
+                    operation.undoing = true;
+                    operation.cancellable = false;
+                }
+            }
+            Event::StepBegan { step } => {
+                if let Some(operation) = &mut self.operation {
+                    operation.step = step;
+                }
+            }
+            Event::CancelNoLongerPossible => {
+                if let Some(operation) = &mut self.operation {
+                    operation.cancellable = false;
+                }
+            }
+            Event::OperationEnded { id } => {
+                if self.operation.as_ref().is_some_and(|o| o.id == id) {
+                    self.operation = None;
+                }
+                let awake = self.awake();
+                if let Some(profile) = self
+                    .stack
+                    .profiles
+                    .iter()
+                    .find(|p| p.agents.iter().cloned().collect::<BTreeSet<_>>() == awake)
+                {
+                    self.profile = Some(profile.name.clone());
+                }
+            }
+            Event::ProfileChosen(profile) => self.profile = profile,
+            Event::Moved { agent, to, detail } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(to, now);
+                    live.detail = detail;
+                }
+            }
+            Event::Draining { agent, until } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(AgentState::Draining, now);
+                    live.drain_until = Some(until);
+                }
+            }
+            Event::Began { agent } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(AgentState::Starting, now);
+                    live.stage = Some(Stage::Container);
+                    live.start_began = Some(now);
+                    live.kept_log = Arc::default();
+                }
+            }
+            Event::Started { agent, engine, instance } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(AgentState::Loading, now);
+                    live.stage = Some(Stage::Container);
+                    live.engine = Some(engine);
+                    live.instance = Some(instance);
+                }
+            }
+            Event::Progressed { agent, stage, within, detail } => {
+                let Some(live) = self.agents.get_mut(&agent) else { return false };
+                // A late line of a log never moves a ready agent back.
+                if !matches!(live.state, AgentState::Starting | AgentState::Loading | AgentState::Pulling) {
+                    return false;
+                }
+                if live.stage.is_some_and(|s| s > stage) {
+                    return false;
+                }
+                live.stage = Some(stage);
+                live.stage_progress = within;
+                if detail.is_some() {
+                    live.detail = detail;
+                }
+            }
+            Event::Ready { agent } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(AgentState::Ready, now);
+                    live.detail = None;
+                }
+                self.settle(&agent, now);
+            }
+            Event::Slept { agent } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    // A failure stays to be read until the next start.
+                    if live.state != AgentState::Failed {
+                        live.enter(AgentState::Asleep, now);
+                    }
+                }
+            }
+            Event::Failed { agent, failure, log } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(AgentState::Failed, now);
+                    live.error = Some(failure);
+                    live.kept_log = log;
+                }
+            }
+            Event::Adopted { agent, engine, instance, ready } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.enter(if ready { AgentState::Ready } else { AgentState::Loading }, now);
+                    live.engine = Some(engine);
+                    live.instance = Some(instance);
+                }
+                self.settle(&agent, now);
+            }
+            Event::Measured { agent, shares } => {
+                if let Some(live) = self.agents.get_mut(&agent) {
+                    live.measured = Some(shares);
+                }
+            }
+            Event::Read { pools, measured } => {
+                let mut changed = self.pools != pools;
+                self.pools = pools;
+                for (agent, shares) in measured {
+                    if let Some(live) = self.agents.get_mut(&agent)
+                        && live.measured.as_ref() != Some(&shares)
+                    {
+                        live.measured = Some(shares);
+                        changed = true;
+                    }
+                }
+                if !changed {
+                    return false;
+                }
+            }
+            Event::Figured { agent, figures } => {
+                let Some(live) = self.agents.get_mut(&agent) else { return false };
+                if live.figures == figures {
+                    return false;
+                }
+                live.figures = figures;
+                self.settle(&agent, now);
+            }
+            Event::Leased(leases) => {
+                self.leases = leases;
+                let names: Vec<AgentName> = self.agents.keys().cloned().collect();
+                for agent in names {
+                    self.settle(&agent, now);
+                }
+            }
+            Event::Lost { pool, bytes } => {
+                let lost = self.lost.entry(pool).or_default();
+                *lost += bytes;
+            }
+            Event::EngineSeen(engine) => match self.engines.iter_mut().find(|e| e.id == engine.id) {
+                Some(known) if *known == engine => return false,
+                Some(known) => *known = engine,
+                None => self.engines.push(engine),
+            },
+            Event::ImagesSeen { to_pull } => self.to_pull = to_pull,
+            Event::GatewaySeen { address, error } => {
+                self.gateway = address;
+                self.gateway_error = error;
+            }
+            Event::StackRead { stack, hash, source } => {
+                self.source = source;
+                if let Some(stack) = stack {
+                    for agent in &stack.agents {
+                        self.agents.entry(agent.name.clone()).or_insert_with(|| AgentLive::asleep(now));
+                    }
+                    // An agent that left the file stays in the state while it runs: its memory is still held.
+                    let known: BTreeSet<&AgentName> = stack.agents.iter().map(|a| &a.name).collect();
+                    self.agents.retain(|name, live| known.contains(name) || live.instance.is_some());
+                    self.stack = stack;
+                    self.stack_hash = hash;
+                }
+            }
+            Event::StartTimed { agent, median } => {
+                self.start_seconds.insert(agent, median);
+            }
+            Event::Noticed { key, notice } => {
+                let before = self.notices.get(key).cloned();
+                if before == notice {
+                    return false;
+                }
+                match notice {
+                    Some(notice) => self.notices.insert(key, notice),
+                    None => self.notices.remove(key),
+                };
+            }
+            Event::Happened(event) => {
+                let mut events: Vec<ActivityEvent> = self.events.as_ref().clone();
+                events.insert(0, event);
+                events.truncate(EVENTS_KEPT);
+                self.events = Arc::new(events);
+            }
+            Event::ChatsChanged => self.chats += 1,
+        }
+        self.revision += 1;
+        true
+    }
+
+    /// Ready and busy follow from who uses the agent.
+    fn settle(&mut self, agent: &AgentName, now: Timestamp) {
+        let in_use = self.in_use(agent);
+        if let Some(live) = self.agents.get_mut(agent) {
+            match live.state {
+                AgentState::Ready if in_use > 0 => live.enter(AgentState::Busy, now),
+                AgentState::Busy if in_use == 0 => live.enter(AgentState::Ready, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Leases, or the server's own count, whichever is more: clients that go past Bifrost are seen.
+    pub(crate) fn in_use(&self, agent: &AgentName) -> u32 {
+        let leases = self.leases.get(agent).copied().unwrap_or(0);
+        let own = self.agents.get(agent).map_or(0, |l| l.figures.in_use());
+        leases.max(own)
+    }
+
+    pub(crate) fn awake(&self) -> BTreeSet<AgentName> {
+        self.agents
+            .iter()
+            .filter(|(_, live)| live.state.holds_memory())
+            .filter(|(name, _)| self.stack.agent(name).is_none_or(Agent::is_ours))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub(crate) fn profile_matches(&self) -> bool {
+        self.profile
+            .as_deref()
+            .and_then(|name| self.stack.profile(name))
+            .is_some_and(|p| p.agents.iter().cloned().collect::<BTreeSet<_>>() == self.awake())
+    }
+
+    /// What an agent has reserved: by the label of what runs, else by the stack.
+    pub(crate) fn reserved(&self, name: &AgentName) -> Shares {
+        let labelled = self.agents.get(name).and_then(|l| l.instance.as_ref()).map(|i| &i.reserved);
+        match labelled {
+            Some(reserved) if !reserved.is_empty() => reserved
+                .iter()
+                .map(|(pool, device, host)| {
+                    (PoolId::new(pool.clone()), Share { device: Bytes(*device), host: Bytes(*host) })
+                })
+                .collect(),
+            _ => self.stack.agent(name).map(|a| claims(a, &self.pools)).unwrap_or_default(),
+        }
+    }
+
+    /// What a plan is made from.
+    pub(crate) fn situation(&self) -> Situation {
+        let running = self
+            .agents
+            .iter()
+            .filter(|(_, live)| live.state.holds_memory())
+            .map(|(name, live)| Running {
+                agent: name.clone(),
+                state: live.state,
+                held: Held {
+                    agent: name.clone(),
+                    reserved: self.reserved(name),
+                    measured: live.measured.clone(),
+                },
+                in_use: self.in_use(name),
+            })
+            .collect();
+        Situation {
+            pools: self.pools.clone(),
+            lost: self.lost.clone(),
+            running,
+            to_pull: self.to_pull.clone(),
+            start_seconds: self.start_seconds.clone(),
+            profile: self.profile.clone(),
+        }
+    }
+}

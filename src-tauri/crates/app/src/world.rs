@@ -1,0 +1,253 @@
+//! The outside: engines, the machine, the database, the clock. One value, made at the start, shared by all tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::agent::AgentName;
+use domain::memory::Bytes;
+use domain::pool::{PoolId, PoolReading, Share, Shares};
+use domain::stack::{Agent, Runs, Stack};
+use engine::backend::{Host, Rehearsal, StandIn};
+use engine::container::ContainerEngine;
+use engine::process::ProcessEngine;
+use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch};
+use hardware::Machine;
+use store::database::Database;
+use store::paths::Paths;
+
+use crate::state::State;
+
+/// How a rehearsal is played.
+#[derive(Debug, Clone)]
+pub struct RehearsalOptions {
+    /// This program under its hidden subcommand, for stand-ins that are processes.
+    pub command: Vec<String>,
+    /// The static program for stand-ins that are containers.
+    pub program: Option<PathBuf>,
+    /// `ASGARD_REHEARSAL_*` variables that are handed on.
+    pub env: Vec<(String, String)>,
+    /// What other programs hold on the played machine.
+    pub other: Bytes,
+}
+
+pub struct World {
+    pub(crate) paths: Paths,
+    pub(crate) identity: Identity,
+    pub(crate) rehearsal: Option<RehearsalOptions>,
+    pub(crate) containers: Arc<ContainerEngine>,
+    pub(crate) processes: Arc<ProcessEngine>,
+    pub(crate) machine: Machine,
+    pub(crate) http: reqwest::Client,
+    pub(crate) database: Arc<Mutex<Database>>,
+    /// The tag of the stand-in's image, once it is made.
+    pub(crate) stand_in_image: tokio::sync::Mutex<Option<String>>,
+}
+
+impl World {
+    /// Every engine that may hold agents of ours, reachable or not.
+    pub(crate) fn engines(&self) -> [Arc<dyn Engine>; 2] {
+        [self.containers.clone(), self.processes.clone()]
+    }
+
+    pub(crate) fn engine(&self, id: &str) -> Option<Arc<dyn Engine>> {
+        self.engines().into_iter().find(|e| e.id() == id)
+    }
+
+    /// The engine an agent is started on. A rehearsal plays in containers where an engine answers and the static
+    /// stand-in is at hand, else as processes.
+    pub(crate) async fn engine_for(&self, agent: &Agent) -> Result<Arc<dyn Engine>, EngineError> {
+        match &agent.runs {
+            Runs::Process { .. } => Ok(self.processes.clone()),
+            Runs::Container { .. } => {
+                if let Some(rehearsal) = &self.rehearsal {
+                    return Ok(if rehearsal.program.is_some() && self.containers.probe().await.is_ok() {
+                        self.containers.clone()
+                    } else {
+                        self.processes.clone()
+                    });
+                }
+                self.containers.probe().await?;
+                Ok(self.containers.clone())
+            }
+            Runs::External { endpoint } => Err(EngineError::new(
+                ErrorKind::Foreign,
+                format!("{} is served by another program at {endpoint}.", agent.display_name),
+                "Start or stop it there.",
+            )),
+        }
+    }
+
+    /// The folder that stand-ins report into.
+    pub(crate) fn rehearsal_folder(&self) -> PathBuf {
+        self.paths.state.join("rehearsal")
+    }
+
+    /// What stands in for the real server, on the engine chosen.
+    pub(crate) async fn stand_in(
+        &self,
+        agent: &Agent,
+        on: &str,
+        hold: Bytes,
+    ) -> Result<Option<Rehearsal>, EngineError> {
+        let Some(rehearsal) = &self.rehearsal else { return Ok(None) };
+        if matches!(agent.runs, Runs::Process { .. }) {
+            return Ok(None);
+        }
+        let folder = self.rehearsal_folder();
+        std::fs::create_dir_all(folder.join("held")).map_err(|e| {
+            EngineError::new(
+                ErrorKind::Failed,
+                format!("The folder {} could not be made ({e}).", folder.display()),
+                "Make it writable.",
+            )
+        })?;
+        let stand_in = match &rehearsal.program {
+            Some(program) if on == self.containers.id() => {
+                let mut known = self.stand_in_image.lock().await;
+                let image = match known.as_ref() {
+                    Some(image) => image.clone(),
+                    None => self.containers.make_image(program).await?,
+                };
+                *known = Some(image.clone());
+                StandIn::Image { image, folder }
+            }
+            _ => StandIn::Process { command: rehearsal.command.clone(), folder },
+        };
+        Ok(Some(Rehearsal { stand_in, hold: hold.0, env: rehearsal.env.clone() }))
+    }
+
+    pub(crate) fn host(&self, capacity: Bytes) -> Host {
+        let gpu = self.machine.gpu_devices();
+        Host {
+            devices: gpu.devices,
+            groups: gpu.groups,
+            hub: self.paths.hub.clone(),
+            caches: self.paths.caches(),
+            logs: self.paths.agent_logs(),
+            capacity: capacity.0,
+        }
+    }
+
+    /// The pools now, and what of them is known to be whose.
+    pub(crate) fn read(&self, state: &State) -> (Vec<PoolReading>, BTreeMap<AgentName, Shares>) {
+        let mut measured = BTreeMap::new();
+        if let Some(rehearsal) = &self.rehearsal {
+            let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
+            let pool = rehearsal::machine::reading(&held, rehearsal.other);
+            let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
+            for (name, live) in &state.agents {
+                if live.instance.is_some() {
+                    let bytes = reported.get(name.as_str()).copied().unwrap_or(0);
+                    let share = Share { device: Bytes(bytes), host: Bytes::ZERO };
+                    measured.insert(name.clone(), Shares::from([(pool.id.clone(), share)]));
+                }
+            }
+            return (vec![pool], measured);
+        }
+        let pools = self.machine.pools();
+        if let Some(ram) = pools.first() {
+            for (name, live) in &state.agents {
+                let Some(instance) =
+                    live.instance.as_ref().filter(|_| live.engine.as_deref() == Some(self.processes.id()))
+                else {
+                    continue;
+                };
+                let host = Bytes(hardware::process_memory(&instance.pids));
+                measured.insert(
+                    name.clone(),
+                    Shares::from([(ram.id.clone(), Share { device: Bytes::ZERO, host })]),
+                );
+            }
+        }
+        (pools, measured)
+    }
+
+    /// The programs of others that hold most, for the sentence about what grew.
+    pub(crate) fn top_holders(&self) -> Vec<(String, u64)> {
+        if self.rehearsal.is_some() { Vec::new() } else { hardware::top_holders(3) }
+    }
+
+    /// Which agents' images are not there yet. An engine that does not answer has none to pull.
+    pub(crate) async fn missing_images(&self, stack: &Stack) -> BTreeSet<AgentName> {
+        let mut missing = BTreeSet::new();
+        if self.rehearsal.is_some() || self.containers.probe().await.is_err() {
+            return missing;
+        }
+        for agent in &stack.agents {
+            if let Runs::Container { image, .. } = &agent.runs
+                && matches!(self.containers.image_exists(image).await, Ok(false))
+            {
+                missing.insert(agent.name.clone());
+            }
+        }
+        missing
+    }
+
+    /// Every instance of ours on every engine that answers, with its engine's id.
+    pub(crate) async fn instances(&self) -> Vec<(String, Instance)> {
+        let mut all = Vec::new();
+        for engine in self.engines() {
+            if let Ok(list) = engine.list().await {
+                all.extend(list.into_iter().map(|i| (engine.id().to_owned(), i)));
+            }
+        }
+        all
+    }
+
+    /// What each engine says of itself.
+    pub(crate) async fn probes(&self) -> Vec<(Arc<dyn Engine>, Result<EngineInfo, EngineError>)> {
+        let mut all = Vec::new();
+        for engine in self.engines() {
+            let answer = engine.probe().await;
+            all.push((engine, answer));
+        }
+        all
+    }
+
+    /// Runs a piece of work on the database, off the async threads.
+    pub(crate) async fn database<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> T + Send + 'static,
+    ) -> Option<T> {
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || {
+            work(&mut database.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+        .await
+        .ok()
+    }
+
+    /// The launch of an agent: the pure function, with what the edges know.
+    pub(crate) fn launch(
+        &self,
+        agent: &Agent,
+        reserved: &Shares,
+        capacity: Bytes,
+        key: domain::secret::Secret,
+        rehearsal: Option<Rehearsal>,
+    ) -> Result<Launch, EngineError> {
+        let backend = engine::backend::backend(agent.backend).ok_or_else(|| {
+            EngineError::new(
+                ErrorKind::Foreign,
+                format!("{} is served by another program.", agent.display_name),
+                "Start it there.",
+            )
+        })?;
+        backend.launch(&engine::backend::Order {
+            agent,
+            identity: &self.identity,
+            host: &self.host(capacity),
+            key,
+            revision: domain::stack::agent_hash(agent),
+            reserved: reserved.iter().map(|(p, s)| (p.0.clone(), s.device.0, s.host.0)).collect(),
+            rehearsal,
+        })
+    }
+}
+
+/// The capacity of the pool an agent takes most of.
+pub(crate) fn main_capacity(pools: &[PoolReading], reserved: &Shares) -> Bytes {
+    let most: Option<&PoolId> = reserved.iter().max_by_key(|(_, s)| s.total()).map(|(id, _)| id);
+    pools.iter().find(|p| Some(&p.id) == most).or(pools.first()).and_then(|p| p.capacity).unwrap_or_default()
+}
