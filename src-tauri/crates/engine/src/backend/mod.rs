@@ -1,0 +1,113 @@
+//! Backends: one file turns an agent into a launch, a readiness check and a log reader.
+
+mod assemble;
+pub mod failure;
+pub mod llama_cpp;
+mod scan;
+pub mod vllm;
+
+use std::path::PathBuf;
+
+use domain::Stage;
+use domain::secret::Secret;
+use domain::stack::{Agent, BackendKind};
+
+use crate::launch::{Identity, Launch};
+
+/// What a launch needs to know of the host, read at the edges.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// Devices that exist, of those a GPU agent needs: "/dev/kfd", "/dev/dri".
+    pub devices: Vec<String>,
+    /// Group ids that own them (render, video), without repetition.
+    pub groups: Vec<u32>,
+    /// The Hub's `hub` folder.
+    pub hub: PathBuf,
+    /// Asgard's own folder for compile caches.
+    pub caches: PathBuf,
+    /// Where logs of local processes go.
+    pub logs: PathBuf,
+    /// Capacity of the pool the agent is on, bytes: what a utilisation share is a share of.
+    pub capacity: u64,
+}
+
+/// A rehearsal runs the stand-in in the place of the real program, with the very same arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StandIn {
+    /// An image that holds the stand-in, and the folder for reports and journal to mount read-write.
+    Image { image: String, folder: PathBuf },
+    /// This program under its hidden subcommand.
+    Process { command: Vec<String>, folder: PathBuf },
+}
+
+/// Everything a start is made from.
+#[derive(Debug, Clone)]
+pub struct Order<'a> {
+    pub agent: &'a Agent,
+    pub identity: &'a Identity,
+    pub host: &'a Host,
+    pub key: Secret,
+    pub revision: String,
+    pub reserved: Vec<(String, u64, u64)>,
+    pub rehearsal: Option<Rehearsal>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    pub stand_in: StandIn,
+    /// Bytes to hold for real.
+    pub hold: u64,
+    /// `ASGARD_REHEARSAL_*` variables that are handed on (load time, speed, faults, journal).
+    pub env: Vec<(String, String)>,
+}
+
+/// What one line of a log says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogFact {
+    Stage(Stage),
+    /// 0 to 1 within the stage.
+    StageProgress(Stage, f64),
+    WeightsLoaded {
+        bytes: u64,
+        seconds: f64,
+    },
+    KvTokens(u64),
+    KvBytes(u64),
+    /// The server says it is up; the health check follows.
+    Listening,
+}
+
+impl LogFact {
+    /// The stage that the start is in once this was read.
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Stage(stage) | Self::StageProgress(stage, _) => *stage,
+            Self::WeightsLoaded { .. } | Self::KvBytes(_) => Stage::KvCache,
+            Self::KvTokens(_) | Self::Listening => Stage::WarmUp,
+        }
+    }
+}
+
+/// A plug-in for one kind of model server.
+pub trait Backend: Send + Sync {
+    /// The pure function from an agent to what is started.
+    ///
+    /// # Errors
+    /// An argument of the user's that Asgard sets itself, or a setting that this backend does not have.
+    fn launch(&self, order: &Order<'_>) -> Result<Launch, crate::EngineError>;
+
+    /// What a log line says, if anything.
+    fn read_line(&self, line: &str) -> Option<LogFact>;
+
+    /// The path to ask for health, and what its answer means.
+    fn health_path(&self) -> &'static str;
+}
+
+/// The backend of a kind; external agents are launched by nobody.
+pub fn backend(kind: BackendKind) -> Option<&'static dyn Backend> {
+    match kind {
+        BackendKind::Vllm => Some(&vllm::Vllm),
+        BackendKind::LlamaCpp => Some(&llama_cpp::LlamaCpp),
+        BackendKind::External => None,
+    }
+}
