@@ -278,15 +278,16 @@ impl Household {
             .collect()
     }
 
-    /// The processes that carry this household's mark in their environment.
+    /// The processes whose environment names this household's folder: controllers, windows, and agents that are
+    /// processes.
     pub fn processes(&self) -> Vec<u32> {
-        let mark = format!("XDG_RUNTIME_DIR={}", self.path("run").display());
+        let mark = self.folder().as_os_str().as_encoded_bytes().to_vec();
         fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| {
                 fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|all| all.split(|b| *b == 0).any(|one| one == mark.as_bytes()))
+                    .is_ok_and(|all| all.windows(mark.len()).any(|part| part == mark))
             })
             .collect()
     }

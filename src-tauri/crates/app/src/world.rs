@@ -11,7 +11,7 @@ use domain::stack::{Agent, Runs, Stack};
 use engine::backend::{Host, Rehearsal, StandIn};
 use engine::container::ContainerEngine;
 use engine::process::ProcessEngine;
-use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch};
+use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch, Mount, Program};
 use hardware::Machine;
 use store::database::Database;
 use store::paths::Paths;
@@ -234,7 +234,7 @@ impl World {
                 "Start it there.",
             )
         })?;
-        backend.launch(&engine::backend::Order {
+        let mut launch = backend.launch(&engine::backend::Order {
             agent,
             identity: &self.identity,
             host: &self.host(capacity),
@@ -242,7 +242,29 @@ impl World {
             revision: domain::stack::agent_hash(agent),
             reserved: reserved.iter().map(|(p, s)| (p.0.clone(), s.device.0, s.host.0)).collect(),
             rehearsal,
-        })
+        })?;
+        if let (Some(journal), Program::Image { mounts, .. }) = (self.journal()?, &mut launch.program) {
+            mounts.push(Mount { target: journal.display().to_string(), source: journal, read_only: false });
+        }
+        Ok(launch)
+    }
+
+    /// The rehearsal's journal, if one is kept. It may be anywhere, so containers are given that one file; it must
+    /// exist before it can be mounted.
+    fn journal(&self) -> Result<Option<PathBuf>, EngineError> {
+        let Some(rehearsal) = &self.rehearsal else { return Ok(None) };
+        let Some((_, path)) = rehearsal.env.iter().find(|(k, _)| k == "ASGARD_REHEARSAL_JOURNAL") else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(path);
+        std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(|e| {
+            EngineError::new(
+                ErrorKind::Failed,
+                format!("The rehearsal's journal {} cannot be written ({e}).", path.display()),
+                "Correct ASGARD_REHEARSAL_JOURNAL.",
+            )
+        })?;
+        Ok(Some(path))
     }
 }
 
