@@ -1,5 +1,10 @@
 //! A screen without a monitor, a session bus on it, and the window driven over WebDriver.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness: what fails here fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness: what fails here fails the test"
+)]
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -188,7 +193,8 @@ impl Window {
         let capabilities = json!({ "webkitgtk:browserOptions": options });
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
-        let page = timeout(Duration::from_secs(60), builder.connect(&format!("http://127.0.0.1:{port}"))).await;
+        let page =
+            timeout(Duration::from_secs(60), builder.connect(&format!("http://127.0.0.1:{port}"))).await;
         let page = page.expect("no session within 60 s").expect("no session");
         let parent = driver.id().unwrap();
         let pid = eventually("the window is a child of the driver", SOON, || async move {
@@ -228,7 +234,9 @@ impl Window {
         let found = timeout(within, self.page.wait().at_most(within).for_element(Locator::Css(css))).await;
         match found {
             Ok(Ok(element)) => element,
-            other => panic!("{css} was not seen within {within:?}: {other:?}. The page:\n{}", self.words().await),
+            other => {
+                panic!("{css} was not seen within {within:?}: {other:?}. The page:\n{}", self.words().await)
+            }
         }
     }
 
