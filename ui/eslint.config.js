@@ -18,6 +18,8 @@ export default ts.config(
       "@typescript-eslint/switch-exhaustiveness-check": "off",
       eqeqeq: "error",
       "no-console": "error",
+      // State is replaced whole and never edited in place, so plain sets, maps and dates are enough.
+      "svelte/prefer-svelte-reactivity": "off",
       // One file knows which window this page is in.
       "no-restricted-imports": [
         "error",

@@ -4,7 +4,7 @@
   var look = null;
   try {
     look = localStorage.getItem("asgard.look");
-  } catch (_) {
+  } catch {
     // Storage may be closed to the page; the desktop's own choice is used then.
   }
   if (look !== "light" && look !== "dark") {

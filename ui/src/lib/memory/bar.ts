@@ -164,6 +164,12 @@ function lane(bounds: Bounds, agents: readonly Segment[]): Lane {
   };
 }
 
+/** The same lane on a wider scale, so that two lanes can stand below each other. */
+export function widen(lane: Lane, span: number): Lane {
+  if (span <= lane.span) return lane;
+  return { ...lane, span, limitAt: lane.limitAt === null ? null : (lane.limitAt * lane.span) / span };
+}
+
 function parts(drawn: readonly (readonly [PartKind, number])[]): Part[] {
   return drawn.filter(([, bytes]) => bytes > 0).map(([kind, bytes]) => ({ kind, bytes }));
 }

@@ -39,6 +39,13 @@ class Controller {
     for (const watcher of this.watchers) watcher(this.revision);
   }
 
+  /** Nothing switches any more. */
+  settle(profile: string): void {
+    const { profile: old, other, rehearsal, agents, notices } = this.play;
+    this.play = { profile: profile === "" ? old : profile, other, agents, ...(rehearsal ? { rehearsal } : {}), ...(notices ? { notices } : {}) };
+    this.change({});
+  }
+
   conversation(id: number): Conversation {
     const found = this.kept.find((c) => c.id === id);
     if (found === undefined) {
@@ -62,7 +69,6 @@ export function memoryBackend(): Backend {
   return {
     call: async (cmd, payload) => {
       await Promise.resolve();
-      // eslint-disable-next-line @typescript-eslint/only-throw-error -- an ApiError is data, the same in every host
       if (lost) throw unreachable("No controller is running.");
       return (await answer(controller, cmd, payload)) as Answer<typeof cmd>;
     },
@@ -79,8 +85,7 @@ export function memoryBackend(): Backend {
         if (!closed) onChunk(chunk as Parameters<typeof onChunk>[0]);
       };
       const run = lost
-        ? // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as above
-          Promise.reject(unreachable("No controller is running."))
+        ? Promise.reject(unreachable("No controller is running."))
         : stream(controller, cmd, payload as Record<string, unknown>, send, () => closed, ended);
       return { done: Promise.race([run, ended]), close };
     },
@@ -114,18 +119,12 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
         c.change({ [stop]: { state: "asleep" } });
       }
       for (const name of wanted?.plan.starts ?? []) await wake(c, name, { to, agent: name });
-      const { switching: _, ...rest } = { ...c.play, profile: to };
-      c.play = rest;
-      c.change({});
+      c.settle(to);
       return { result: "done", message: `${to} is active.`, profile: to, seconds: 1 };
     }
     case "start":
       await wake(c, agent, { to: agent, agent });
-      {
-        const { switching: _, ...rest } = c.play;
-        c.play = rest;
-        c.change({});
-      }
+      c.settle(c.play.profile);
       return { result: "done", message: "It is ready.", profile: null, seconds: 1 };
     case "stop":
       c.change({ [agent]: { state: "asleep" } });
@@ -201,6 +200,8 @@ async function stream(
   closed: () => boolean,
   ended: Promise<void>,
 ): Promise<void> {
+  // No host answers before the call has returned.
+  await Promise.resolve();
   if (cmd === "watch") {
     const watcher = (revision: number): void => {
       send({ revision });

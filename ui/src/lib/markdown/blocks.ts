@@ -1,0 +1,53 @@
+// A reply as blocks. A finished block never changes, so it is drawn once; while text streams in, only the last is drawn
+// again.
+
+import { Lexer, type Token, type Tokens } from "marked";
+
+export type Block =
+  | { readonly kind: "code"; readonly lang: string; readonly text: string; readonly closed: boolean }
+  | { readonly kind: "prose"; readonly raw: string };
+
+function blockOf(token: Token): Block | null {
+  if (token.type === "space") return null;
+  if (token.type === "code") {
+    const code = token as Tokens.Code;
+    const fenced = /^ {0,3}(`{3,}|~{3,})/.exec(code.raw);
+    const lang = /^[\w+#.-]+/.exec(code.lang ?? "")?.[0] ?? "";
+    const closed = fenced === null || new RegExp(`\\n {0,3}${fenced[1] ?? ""}\\s*$`).test(code.raw);
+    return { kind: "code", lang, text: code.text, closed };
+  }
+  return { kind: "prose", raw: token.raw };
+}
+
+/** Splits text that only ever grows. Text that does not begin with what came before is split anew. */
+export class Splitter {
+  #text = "";
+  #settled: Block[] = [];
+  /** Where in the text the first block begins that may still change. */
+  #from = 0;
+
+  split(text: string): readonly Block[] {
+    if (!text.startsWith(this.#text)) {
+      this.#settled = [];
+      this.#from = 0;
+    }
+    this.#text = text;
+    const tokens = new Lexer({ gfm: true }).lex(text.slice(this.#from));
+    const raw = tokens.reduce((sum, t) => sum + t.raw.length, 0);
+    // The lexer may rewrite what it reads (tabs, line ends); positions would then be off, so nothing settles.
+    const exact = raw === text.length - this.#from;
+    const open: Block[] = [];
+    tokens.forEach((token, i) => {
+      const block = blockOf(token);
+      // The last block may go on, and a blank line after it does not end a list.
+      const settles = exact && i < tokens.length - 2;
+      if (settles) {
+        this.#from += token.raw.length;
+        if (block !== null) this.#settled.push(block);
+      } else if (block !== null) {
+        open.push(block);
+      }
+    });
+    return [...this.#settled, ...open];
+  }
+}
