@@ -3,6 +3,7 @@
 //! Two types on purpose. [`raw::RawStack`] is exactly what the file says; [`resolve`] checks it and gives the
 //! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
 
+mod hash;
 pub mod raw;
 mod resolve;
 
@@ -16,6 +17,7 @@ use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
 
+pub use hash::{agent_hash, hash};
 pub use resolve::{Facts, Note, Problem, resolve};
 
 /// A profile's name: lower case, as in the stack file.
