@@ -20,7 +20,20 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// A link is made instead of a rename, because a rename would replace a file that appeared in the meantime.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let neighbour = written_neighbour(path, bytes, mode)?;
-    let linked = fs::hard_link(&neighbour, path);
+    let linked = match fs::hard_link(&neighbour, path) {
+        // A file system without links (FAT, some network shares): the next best is a file that is only ever new.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) =>
+        {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(path)
+                .and_then(|mut f| f.write_all(bytes))
+        }
+        other => other,
+    };
     let _ = fs::remove_file(&neighbour);
     linked?;
     sync_folder(path)
