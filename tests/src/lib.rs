@@ -1,4 +1,6 @@
-//! What the journeys share: a household of its own for each, and a screen for the window.
+//! What the journeys share: a household of its own for each, a container engine, and a screen for the window.
 
 pub mod display;
+pub mod docker;
 pub mod household;
+pub mod steps;
