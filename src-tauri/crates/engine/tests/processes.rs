@@ -38,7 +38,7 @@ impl Bench {
     }
 
     fn engine(&self) -> ProcessEngine {
-        ProcessEngine::new(self.identity.clone(), self.dir.path().to_owned())
+        ProcessEngine::new(self.identity.clone())
     }
 
     fn launch(&self, name: &str, script: &str) -> Launch {
@@ -149,7 +149,7 @@ async fn another_engine_adopts_what_runs_and_hears_its_end() {
     kill_process(pid(started.pids[0]), Signal::KILL).unwrap();
     until_changed(&mut events, "odin").await;
 
-    let foreign = ProcessEngine::new(Identity { instance: "another".into() }, bench.dir.path().to_owned());
+    let foreign = ProcessEngine::new(Identity { instance: "another".into() });
     assert!(foreign.list().await.unwrap().is_empty());
 }
 

@@ -45,8 +45,6 @@ pub struct ProcessEngine {
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
-    /// Where logs are looked for whose process nobody remembers: AGENT.log.
-    logs: PathBuf,
     proc: PathBuf,
     book: Mutex<Book>,
     news: broadcast::Sender<EngineEvent>,
@@ -74,12 +72,11 @@ struct Found {
 }
 
 impl ProcessEngine {
-    /// `logs` is where the backends' launches put their log files.
-    pub fn new(identity: Identity, logs: PathBuf) -> Self {
+    /// An engine for the agents of this Asgard, whoever started them.
+    pub fn new(identity: Identity) -> Self {
         Self {
             shared: Arc::new(Shared {
                 identity,
-                logs,
                 proc: PathBuf::from("/proc"),
                 book: Mutex::default(),
                 news: broadcast::channel(256).0,
@@ -233,14 +230,13 @@ impl Shared {
         let _ = shared.news.send(EngineEvent::Changed(agent.clone()));
     }
 
-    fn log_file(&self, agent: &AgentName) -> PathBuf {
+    /// The log of an agent that runs, or that ran while this engine looked.
+    fn log_file(&self, agent: &AgentName) -> Option<PathBuf> {
         let known = self.book().log_files.get(agent).cloned();
-        known
-            .or_else(|| {
-                let found = self.scan().into_iter().find(|f| &f.agent == agent)?;
-                found.environment.get("ASGARD_LOG").map(PathBuf::from)
-            })
-            .unwrap_or_else(|| self.logs.join(format!("{agent}.log")))
+        known.or_else(|| {
+            let found = self.scan().into_iter().find(|f| &f.agent == agent)?;
+            found.environment.get("ASGARD_LOG").map(PathBuf::from)
+        })
     }
 }
 
@@ -314,12 +310,14 @@ impl Engine for ProcessEngine {
     }
 
     async fn log_tail(&self, agent: &AgentName, lines: usize) -> Result<Vec<String>, EngineError> {
-        let path = self.shared.log_file(agent);
+        let Some(path) = self.shared.log_file(agent) else { return Ok(Vec::new()) };
         follow::tail(&path, lines).map_err(|error| unreadable(&path, &error))
     }
 
     async fn log_follow(&self, agent: &AgentName) -> Result<BoxStream<'static, String>, EngineError> {
-        let path = self.shared.log_file(agent);
+        let Some(path) = self.shared.log_file(agent) else {
+            return Ok(futures_util::stream::empty().boxed());
+        };
         let leader = self.shared.scan().into_iter().find(|f| &f.agent == agent).and_then(|f| f.leader);
         let handle: Option<OwnedFd> = match leader {
             Some(leader) => {

@@ -1,0 +1,190 @@
+//! Finding the engine: `DOCKER_HOST`, or the first of the usual sockets that answers.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::SystemVersion;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::words;
+use crate::{EngineError, EngineInfo, ErrorKind};
+
+/// Short questions are answered at once, or the engine is not well.
+pub(super) const SHORT: Duration = Duration::from_secs(10);
+/// Making and starting a container takes an engine seconds on a busy disk.
+pub(super) const LONG: Duration = Duration::from_secs(90);
+
+/// Where an engine may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Unix(PathBuf),
+    /// "HOST:PORT".
+    Tcp(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+/// The addresses to try in their order.
+///
+/// # Errors
+/// `DOCKER_HOST` is of a kind that Asgard does not speak.
+pub fn addresses(var: &dyn Fn(&str) -> Option<String>, uid: u32) -> Result<Vec<Address>, EngineError> {
+    let given = |name: &str| var(name).filter(|text| !text.trim().is_empty());
+    if let Some(host) = given("DOCKER_HOST") {
+        let address = if let Some(path) = host.strip_prefix("unix://") {
+            Address::Unix(PathBuf::from(path))
+        } else if let Some(address) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) {
+            Address::Tcp(address.trim_end_matches('/').to_owned())
+        } else {
+            return Err(EngineError::new(
+                ErrorKind::Unreachable,
+                format!("DOCKER_HOST is {host:?}, which Asgard cannot use."),
+                "Set it to an address that begins with unix:// or tcp://, or unset it.",
+            ));
+        };
+        return Ok(vec![address]);
+    }
+    let runtime =
+        given("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
+    Ok([
+        PathBuf::from("/var/run/docker.sock"),
+        runtime.join("docker.sock"),
+        runtime.join("podman/podman.sock"),
+        PathBuf::from("/run/podman/podman.sock"),
+    ]
+    .map(Address::Unix)
+    .into())
+}
+
+/// A connection that has answered.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) docker: Docker,
+    pub(super) address: Address,
+    pub(super) kind: &'static str,
+}
+
+/// The first of the addresses that answers.
+pub(super) async fn find(addresses: &[Address]) -> Result<Link, EngineError> {
+    let mut failures = Vec::new();
+    for address in addresses {
+        match open(address).await {
+            Ok(link) => return Ok(link),
+            Err(failure) => failures.push((address.clone(), failure)),
+        }
+    }
+    Err(words::none_answers(&failures))
+}
+
+/// Why an address did not lead to an engine.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Socket(io::Error),
+    Silent,
+    Engine(EngineError),
+}
+
+async fn open(address: &Address) -> Result<Link, Failure> {
+    let knock = async {
+        match address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(drop),
+            Address::Tcp(address) => TcpStream::connect(address).await.map(drop),
+        }
+    };
+    timeout(SHORT, knock).await.map_err(|_| Failure::Silent)?.map_err(Failure::Socket)?;
+    let version = bollard::API_DEFAULT_VERSION;
+    let docker = match address {
+        Address::Unix(path) => Docker::connect_with_unix(&path.to_string_lossy(), LONG.as_secs(), version),
+        Address::Tcp(address) => Docker::connect_with_http(address, LONG.as_secs(), version),
+    };
+    let agreed = async {
+        let docker = docker?.negotiate_version().await?;
+        let version = docker.version().await?;
+        Ok::<_, bollard::errors::Error>((docker, version))
+    };
+    let (docker, version) = timeout(SHORT, agreed)
+        .await
+        .map_err(|_| Failure::Silent)?
+        .map_err(|error| Failure::Engine(words::error(address, "say its version", &error)))?;
+    Ok(Link { docker, address: address.clone(), kind: info(&version).kind })
+}
+
+pub(super) fn info(version: &SystemVersion) -> EngineInfo {
+    let podman = version.components.iter().flatten().find(|c| c.name.contains("Podman"));
+    match podman {
+        Some(component) => EngineInfo { kind: "podman", version: Some(component.version.clone()) },
+        None => EngineInfo { kind: "docker", version: version.version.clone() },
+    }
+}
+
+impl Link {
+    /// Asks the engine something, and never waits for ever.
+    pub(super) async fn ask<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        question: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        match timeout(patience, question).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(words::error(&self.address, what, &error)),
+            Err(_) => Err(words::silent(&self.address, what)),
+        }
+    }
+
+    /// Whether the engine runs on this machine, so that its process ids and ports are this machine's.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.address, Address::Unix(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+        let var = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        addresses(&var, 1000).map(|all| all.iter().map(Address::to_string).collect())
+    }
+
+    #[test]
+    fn docker_host_wins_and_else_the_usual_sockets_are_tried() {
+        assert_eq!(of(&[("DOCKER_HOST", "unix:///x/y.sock")]).unwrap(), ["/x/y.sock"]);
+        assert_eq!(of(&[("DOCKER_HOST", "tcp://127.0.0.1:2375/")]).unwrap(), ["tcp://127.0.0.1:2375"]);
+        assert_eq!(
+            of(&[("DOCKER_HOST", " ")]).unwrap(),
+            [
+                "/var/run/docker.sock",
+                "/run/user/1000/docker.sock",
+                "/run/user/1000/podman/podman.sock",
+                "/run/podman/podman.sock"
+            ]
+        );
+        assert_eq!(of(&[("XDG_RUNTIME_DIR", "/r")]).unwrap()[2], "/r/podman/podman.sock");
+        let error = of(&[("DOCKER_HOST", "ssh://me@there")]).unwrap_err();
+        assert!(error.message.contains("ssh://me@there") && error.kind == ErrorKind::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_closed_socket_and_a_silent_one_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        let error = find(&[Address::Unix(path.clone())]).await.unwrap_err();
+        assert!(error.message.contains("No container engine was found"), "{error:?}");
+        drop(tokio::net::UnixListener::bind(&path).unwrap());
+        let error = find(&[Address::Unix(path)]).await.unwrap_err();
+        assert!(error.message.contains("does not run"), "{error:?}");
+    }
+}

@@ -1,0 +1,497 @@
+//! Agents in containers: Docker, or Podman through the same API.
+//!
+//! What is ours carries labels with the instance id; everything else on the engine is foreign, is named when it is in
+//! the way, and is never touched. A container keeps its labels through every crash of the controller, so nothing is
+//! remembered here but where the engine is.
+//!
+//! Deliberately absent: `docker` the program, compose files, privileged containers, restarts by the engine.
+
+mod events;
+mod image;
+mod link;
+mod pull;
+mod spec;
+mod words;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::container::LogOutput;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
+};
+use domain::AgentName;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+
+pub use link::{Address, addresses};
+pub use spec::{container_name, spec};
+
+use crate::lines::{self, Lines};
+use crate::{
+    Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, Identity, Instance, Launch, OnProgress, Phase,
+    Program, StartProgress, ports, process,
+};
+use link::{LONG, Link, SHORT};
+
+/// A pull that says nothing for so long has lost its registry.
+const PULL_SILENCE: Duration = Duration::from_secs(180);
+
+/// The engine of containers. Whether one is there is found out when it is needed, and again when it was not.
+#[derive(Debug)]
+pub struct ContainerEngine {
+    shared: Arc<Shared>,
+    /// Fixed by the first connection, or by the first question before one: others look agents up by it.
+    id: OnceLock<&'static str>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    identity: Identity,
+    addresses: Result<Vec<Address>, EngineError>,
+    /// Once an engine was found it stays: another one that answers meanwhile does not have our agents.
+    link: Mutex<Option<Link>>,
+}
+
+impl ContainerEngine {
+    /// Looks for an engine where `DOCKER_HOST` says or at the usual sockets. That none answers is not an error here
+    /// but of everything that is asked later, each time after another look.
+    pub async fn connect(identity: &Identity, var: &dyn Fn(&str) -> Option<String>) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        Self::at(identity, addresses(var, uid)).await
+    }
+
+    async fn at(identity: &Identity, addresses: Result<Vec<Address>, EngineError>) -> Self {
+        let shared = Arc::new(Shared { identity: identity.clone(), addresses, link: Mutex::default() });
+        let id = OnceLock::new();
+        if let Ok(link) = shared.link().await {
+            let _ = id.set(link.kind);
+        }
+        Self { shared, id }
+    }
+
+    /// Makes an image with this static program as its entry point, unless it is there already, and gives its name.
+    /// Nothing is pulled.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the engine does not take it.
+    pub async fn make_image(&self, program: &Path) -> Result<String, EngineError> {
+        let bytes = fs::read(program).map_err(|error| {
+            EngineError::new(
+                ErrorKind::Failed,
+                format!("{} cannot be read: {error}.", program.display()),
+                "Build it again with `make`.",
+            )
+        })?;
+        let link = self.shared.link().await?;
+        let (name, tag) = ("asgard-stand-in", image::tag(&bytes));
+        let full = format!("{name}:{tag}");
+        if self.shared.has(&link, &full).await? {
+            return Ok(full);
+        }
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(name)
+            .tag(&tag)
+            .changes(vec!["ENTRYPOINT [\"/asgard-stand-in\"]".to_owned()])
+            .build();
+        let archive = image::archive("asgard-stand-in", &bytes);
+        let body = bollard::body_full(archive.into());
+        let mut answers = link.docker.create_image(Some(options), Some(body), None);
+        let import = async {
+            while let Some(answer) = answers.next().await {
+                answer?;
+            }
+            Ok(())
+        };
+        link.ask("make the image of the rehearsal", LONG, import).await?;
+        if self.shared.has(&link, &full).await? { Ok(full) } else { Err(words::no_image(&full)) }
+    }
+}
+
+impl Shared {
+    async fn link(&self) -> Result<Link, EngineError> {
+        let mut known = self.link.lock().await;
+        if let Some(link) = known.as_ref() {
+            return Ok(link.clone());
+        }
+        let addresses = self.addresses.as_ref().map_err(Clone::clone)?;
+        let link = link::find(addresses).await?;
+        *known = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn has(&self, link: &Link, image: &str) -> Result<bool, EngineError> {
+        let answer = link.ask("look for an image", SHORT, present(link.docker.inspect_image(image))).await?;
+        Ok(answer.is_some())
+    }
+
+    fn ours(&self, agent: Option<&AgentName>) -> HashMap<String, Vec<String>> {
+        let mut labels = vec![format!("{}={}", spec::INSTANCE, self.identity.instance)];
+        labels.extend(agent.map(|agent| format!("{}={agent}", spec::AGENT)));
+        HashMap::from([("label".to_owned(), labels)])
+    }
+
+    /// Our containers, running or not, each looked at closely: only then are key and exit code known.
+    async fn inspect_all(
+        &self,
+        link: &Link,
+        agent: Option<&AgentName>,
+    ) -> Result<Vec<ContainerInspectResponse>, EngineError> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&self.ours(agent)).build();
+        let list = link.ask("list its containers", SHORT, link.docker.list_containers(Some(options))).await?;
+        let mut all = Vec::with_capacity(list.len());
+        for id in list.iter().filter_map(|container| container.id.as_deref()) {
+            // One that was removed meanwhile is simply gone.
+            all.extend(self.inspect(link, id).await?);
+        }
+        Ok(all)
+    }
+
+    async fn inspect(&self, link: &Link, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let look = link.docker.inspect_container(id, None::<InspectContainerOptions>);
+        link.ask("look at a container", SHORT, present(look)).await
+    }
+
+    fn instance(&self, link: &Link, container: &ContainerInspectResponse) -> Option<Instance> {
+        let mut instance = spec::instance(container, &self.identity)?;
+        let pid = container.state.as_ref().and_then(|s| s.pid).and_then(|pid| u32::try_from(pid).ok());
+        if let Some(pid) = pid.filter(|pid| *pid > 0 && link.is_local() && instance.phase == Phase::Running) {
+            instance.pids = process::family(Path::new("/proc"), pid);
+        }
+        Some(instance)
+    }
+
+    /// The newest container of the agent.
+    async fn of_agent(&self, link: &Link, agent: &AgentName) -> Result<Option<Instance>, EngineError> {
+        let all = self.inspect_all(link, Some(agent)).await?;
+        Ok(all.iter().max_by_key(|c| c.created.clone()).and_then(|c| self.instance(link, c)))
+    }
+
+    async fn remove(&self, link: &Link, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removal = link.docker.remove_container(id, Some(options));
+        match timeout(LONG, removal).await {
+            // 409: somebody else is removing it at this moment.
+            Ok(
+                Ok(())
+                | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }),
+            ) => Ok(()),
+            Ok(Err(error)) => Err(words::error(&link.address, "remove a container", &error)),
+            Err(_) => Err(words::silent(&link.address, "remove a container")),
+        }
+    }
+
+    /// Makes room for the launch's container: an ended one of ours goes, anything else is an error.
+    async fn clear_name(&self, link: &Link, launch: &Launch, name: &str) -> Result<(), EngineError> {
+        if let Some(there) = self.inspect(link, name).await?
+            && spec::instance(&there, &self.identity).is_none_or(|instance| instance.agent != launch.agent)
+        {
+            return Err(EngineError::new(
+                ErrorKind::Foreign,
+                format!("The name {name} is taken by a container that is not Asgard's."),
+                format!(
+                    "Look at it with `docker inspect {name}` and rename it: `docker rename {name} NEW_NAME`."
+                ),
+            ));
+        }
+        for container in self.inspect_all(link, Some(&launch.agent)).await? {
+            let Some(instance) = self.instance(link, &container) else { continue };
+            if instance.phase == Phase::Running {
+                return Err(EngineError::new(
+                    ErrorKind::Failed,
+                    format!("{} already runs, as container {name}.", launch.agent.proper()),
+                    format!("Stop it first: `asgard stop {}`.", launch.agent),
+                ));
+            }
+            self.remove(link, &instance.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_port(&self, link: &Link, launch: &Launch) -> Result<(), EngineError> {
+        let running = ListContainersOptionsBuilder::new().build();
+        let list = link.ask("list its containers", SHORT, link.docker.list_containers(Some(running))).await?;
+        if let Some(holder) = list.iter().find(|container| publishes(container, launch.port)) {
+            let name = holder.names.iter().flatten().next().map_or("another", |n| n.trim_start_matches('/'));
+            return Err(ports::taken_by(&launch.agent, launch.port, &format!("the container {name}")));
+        }
+        if link.is_local()
+            && let Some(holder) = ports::holder(Path::new("/proc"), launch.port)
+        {
+            return Err(ports::taken(&launch.agent, launch.port, &holder));
+        }
+        Ok(())
+    }
+}
+
+/// Not found is an answer, not an error.
+async fn present<T>(
+    question: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<Option<T>, bollard::errors::Error> {
+    match question.await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a container takes this port of 127.0.0.1.
+fn publishes(container: &ContainerSummary, port: u16) -> bool {
+    container.ports.iter().flatten().any(|published| {
+        let here = published
+            .ip
+            .as_deref()
+            .is_none_or(|ip| matches!(ip, "" | "127.0.0.1" | "0.0.0.0" | "::" | "::1"));
+        here && published.public_port == Some(port)
+    })
+}
+
+/// Folders that Asgard itself owns are made here: an engine would make them as root's.
+fn make_folders(launch: &Launch) -> Result<(), EngineError> {
+    let Program::Image { mounts, .. } = &launch.program else { return Ok(()) };
+    for mount in mounts.iter().filter(|mount| !mount.read_only) {
+        fs::create_dir_all(&mount.source).map_err(|error| {
+            EngineError::new(
+                ErrorKind::Failed,
+                format!("The folder {} could not be made: {error}.", mount.source.display()),
+                "Check who owns the folder above it, and that its disk is not full.",
+            )
+        })?;
+    }
+    match mounts.iter().find(|mount| mount.read_only && !mount.source.exists()) {
+        Some(mount) => Err(EngineError::new(
+            ErrorKind::NoModel,
+            format!(
+                "{} is not there, which {} reads its model from.",
+                mount.source.display(),
+                launch.agent.proper()
+            ),
+            "Download the model first, or correct where the Hugging Face cache is (HF_HOME).",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn image_of(launch: &Launch) -> Option<&str> {
+    match &launch.program {
+        Program::Image { image, .. } => Some(image),
+        Program::Local { .. } => None,
+    }
+}
+
+#[async_trait]
+impl Engine for ContainerEngine {
+    fn id(&self) -> &str {
+        self.id.get_or_init(|| "docker")
+    }
+
+    async fn probe(&self) -> Result<EngineInfo, EngineError> {
+        let link = self.shared.link().await?;
+        let version = link.ask("say its version", SHORT, link.docker.version()).await?;
+        Ok(link::info(&version))
+    }
+
+    async fn list(&self) -> Result<Vec<Instance>, EngineError> {
+        let link = self.shared.link().await?;
+        let all = self.shared.inspect_all(&link, None).await?;
+        Ok(all.iter().filter_map(|container| self.shared.instance(&link, container)).collect())
+    }
+
+    async fn has_image(&self, launch: &Launch) -> Result<bool, EngineError> {
+        let Some(image) = image_of(launch) else { return Ok(false) };
+        let link = self.shared.link().await?;
+        self.shared.has(&link, &pull::reference(image)).await
+    }
+
+    async fn pull(&self, launch: &Launch, on: OnProgress<'_>) -> Result<(), EngineError> {
+        let Some(image) = image_of(launch) else { return Ok(()) };
+        let link = self.shared.link().await?;
+        let reference = pull::reference(image);
+        let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
+        let mut messages = link.docker.create_image(Some(options), None, None);
+        let mut progress = pull::PullProgress::default();
+        loop {
+            let message = match timeout(PULL_SILENCE, messages.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => {
+                    let error = words::error(&link.address, &format!("pull {reference}"), &error);
+                    return Err(words::refused_pull(error, &reference));
+                }
+                Ok(None) => break,
+                Err(_) => return Err(words::silent(&link.address, &format!("pull {reference}"))),
+            };
+            if let Some((done, total)) = progress.take(&message) {
+                on(StartProgress::Pulling { done, total });
+            }
+        }
+        // Some engines end the stream of a failed pull without an error in it.
+        if self.shared.has(&link, &reference).await? { Ok(()) } else { Err(words::no_image(&reference)) }
+    }
+
+    async fn start(&self, launch: &Launch, on: OnProgress<'_>) -> Result<Instance, EngineError> {
+        let shared = &self.shared;
+        let link = shared.link().await?;
+        let proper = launch.agent.proper();
+        let body = spec(launch)?;
+        let image = image_of(launch).map(pull::reference).unwrap_or_default();
+        let name = container_name(&launch.agent, &launch.identity);
+        shared.clear_name(&link, launch, &name).await?;
+        shared.check_port(&link, launch).await?;
+        if !shared.has(&link, &image).await? {
+            return Err(words::no_image(&image));
+        }
+        if link.is_local() {
+            make_folders(launch)?;
+        }
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let created = link
+            .ask(
+                &format!("make the container of {proper}"),
+                LONG,
+                link.docker.create_container(Some(options), body),
+            )
+            .await?;
+        on(StartProgress::Created);
+        // Dropped from here on, it is still listed: made and not running, with our labels.
+        let starting = link.docker.start_container(&created.id, None::<StartContainerOptions>);
+        if let Err(error) = link.ask(&format!("start {proper}"), LONG, starting).await {
+            // What never ran is of no use; if the engine is gone, the next start clears it away.
+            let _ = shared.remove(&link, &created.id).await;
+            return Err(words::refused_start(&error, &proper, launch.port).unwrap_or(error));
+        }
+        on(StartProgress::Started);
+        let container = shared.inspect(&link, &created.id).await?;
+        container.and_then(|container| shared.instance(&link, &container)).ok_or_else(|| {
+            EngineError::new(
+                ErrorKind::Failed,
+                format!("The container of {proper} was removed as soon as it was started."),
+                "Look for another program that removes containers, and start it again.",
+            )
+        })
+    }
+
+    async fn stop(&self, agent: &AgentName, grace: Duration) -> Result<(), EngineError> {
+        let link = self.shared.link().await?;
+        let what = format!("stop {}", agent.proper());
+        // The engine waits out the grace and kills then; its answer comes after that.
+        let patience = grace + LONG;
+        let mut patient = link.docker.clone();
+        patient.set_timeout(patience);
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        for container in self.shared.inspect_all(&link, Some(agent)).await? {
+            let Some(instance) = self.shared.instance(&link, &container) else { continue };
+            if instance.phase == Phase::Running {
+                let options = StopContainerOptionsBuilder::new().t(seconds).build();
+                let stopping = present(patient.stop_container(&instance.id, Some(options)));
+                link.ask(&what, patience, stopping).await?;
+            }
+            self.shared.remove(&link, &instance.id).await?;
+        }
+        // Removed by somebody else at the same time it may be there for a moment more.
+        for _ in 0..100 {
+            if self.shared.inspect_all(&link, Some(agent)).await?.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(EngineError::new(
+            ErrorKind::Failed,
+            format!("The container of {} does not go away.", agent.proper()),
+            "A process that the kernel cannot end usually waits for a driver: restart the machine.",
+        ))
+    }
+
+    async fn log_tail(&self, agent: &AgentName, lines: usize) -> Result<Vec<String>, EngineError> {
+        let link = self.shared.link().await?;
+        let Some(instance) = self.shared.of_agent(&link, agent).await? else { return Ok(Vec::new()) };
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let mut output = Box::pin(link.docker.logs(&instance.id, Some(options)));
+        let read = async {
+            let mut cut = Cut::default();
+            let mut out = Vec::new();
+            while let Some(piece) = output.next().await {
+                cut.take(&piece?, &mut out);
+            }
+            cut.finish(&mut out);
+            Ok(out)
+        };
+        // A progress bar is one line to the engine and many here.
+        Ok(lines::last(link.ask("show a log", LONG, read).await?, lines))
+    }
+
+    async fn log_follow(&self, agent: &AgentName) -> Result<BoxStream<'static, String>, EngineError> {
+        let link = self.shared.link().await?;
+        let Some(instance) = self.shared.of_agent(&link, agent).await? else {
+            return Ok(futures_util::stream::empty().boxed());
+        };
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).tail("all").build();
+        let (to, from) = mpsc::channel(256);
+        tokio::spawn(async move {
+            let mut output = Box::pin(link.docker.logs(&instance.id, Some(options)));
+            let mut cut = Cut::default();
+            let mut out = Vec::new();
+            loop {
+                let piece = tokio::select! {
+                    piece = output.next() => piece,
+                    () = to.closed() => return,
+                };
+                let over = match piece {
+                    Some(Ok(piece)) => {
+                        cut.take(&piece, &mut out);
+                        false
+                    }
+                    // The container has ended, or the engine has: nothing more comes either way.
+                    Some(Err(_)) | None => {
+                        std::mem::take(&mut cut).finish(&mut out);
+                        true
+                    }
+                };
+                for line in out.drain(..) {
+                    if to.send(line).await.is_err() {
+                        return;
+                    }
+                }
+                if over {
+                    return;
+                }
+            }
+        });
+        Ok(ReceiverStream::new(from).boxed())
+    }
+
+    fn events(&self) -> BoxStream<'static, EngineEvent> {
+        events::stream(&self.shared)
+    }
+}
+
+/// Lines of the two outputs, each cut on its own: halves of lines must not meet.
+#[derive(Default)]
+struct Cut {
+    out: Lines,
+    err: Lines,
+}
+
+impl Cut {
+    fn take(&mut self, piece: &LogOutput, into: &mut Vec<String>) {
+        match piece {
+            LogOutput::StdErr { message } => self.err.take(message, into),
+            other => self.out.take(other.as_ref(), into),
+        }
+    }
+
+    fn finish(self, into: &mut Vec<String>) {
+        into.extend(self.out.finish());
+        into.extend(self.err.finish());
+    }
+}

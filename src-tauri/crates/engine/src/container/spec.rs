@@ -1,0 +1,155 @@
+//! The container of a launch, as a pure function, and reading a container back.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, DeviceMapping, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount as BindMount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+use domain::AgentName;
+use domain::secret::Secret;
+
+use super::pull::reference;
+use crate::{EngineError, ErrorKind, Identity, Instance, Launch, Mount, Phase, Program};
+
+pub(super) const INSTANCE: &str = "io.asgard.instance";
+pub(super) const AGENT: &str = "io.asgard.agent";
+const REVISION: &str = "io.asgard.revision";
+const RESERVED: &str = "io.asgard.reserved";
+const PORT: &str = "io.asgard.port";
+/// Only the name of the variable: the key itself is in the environment, where it is not shown by `docker ps`.
+const KEY_VARIABLE: &str = "io.asgard.key-variable";
+
+/// vLLM shuts down in order when it is given the time.
+const STOP_GRACE_SECONDS: i64 = 60;
+
+/// "asgard-odin-1f2e3d4c": two Asgards on one engine have names of their own.
+pub fn container_name(agent: &AgentName, identity: &Identity) -> String {
+    let short: String = identity.instance.chars().take(8).collect();
+    format!("asgard-{agent}-{short}")
+}
+
+/// Everything about the container that a launch asks for.
+///
+/// Never privileged, no restart by the engine (it would start all agents at once, in any order), no health check of
+/// the image's (Asgard asks itself), published on 127.0.0.1 only.
+///
+/// # Errors
+/// The launch is a local program.
+pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
+    let Program::Image { image, devices, groups, mounts, host_ipc, shm_bytes, seccomp_unconfined } =
+        &launch.program
+    else {
+        return Err(EngineError::new(
+            ErrorKind::Failed,
+            format!("{} is a local program and runs in no container.", launch.agent.proper()),
+            "Write an `image` for the agent in the stack file.",
+        ));
+    };
+    let port = format!("{}/tcp", launch.port);
+    let mut env: Vec<String> = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    env.push(format!("{}={}", launch.key.0, launch.key.1.reveal()));
+    let labels = HashMap::from([
+        (INSTANCE.to_owned(), launch.identity.instance.clone()),
+        (AGENT.to_owned(), launch.agent.to_string()),
+        (REVISION.to_owned(), launch.revision.clone()),
+        (RESERVED.to_owned(), serde_json::to_string(&launch.reserved).unwrap_or_default()),
+        (PORT.to_owned(), launch.port.to_string()),
+        (KEY_VARIABLE.to_owned(), launch.key.0.clone()),
+    ]);
+    let mut security = vec!["no-new-privileges".to_owned()];
+    if *seccomp_unconfined {
+        security.push("seccomp=unconfined".to_owned());
+    }
+    let binding =
+        PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(launch.port.to_string()) };
+    let host_config = HostConfig {
+        devices: Some(devices.iter().map(|path| device(path)).collect()),
+        group_add: Some(groups.iter().map(u32::to_string).collect()),
+        mounts: Some(mounts.iter().map(bind).collect()),
+        ipc_mode: Some(if *host_ipc { "host" } else { "private" }.to_owned()),
+        shm_size: if *host_ipc { None } else { i64::try_from(*shm_bytes).ok() },
+        security_opt: Some(security),
+        privileged: Some(false),
+        init: Some(true),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), "16m".to_owned()),
+                ("max-file".to_owned(), "2".to_owned()),
+            ])),
+        }),
+        port_bindings: Some(HashMap::from([(port.clone(), Some(vec![binding]))])),
+        ..HostConfig::default()
+    };
+    Ok(ContainerCreateBody {
+        image: Some(reference(image)),
+        cmd: Some(launch.args.clone()),
+        env: Some(env),
+        labels: Some(labels),
+        exposed_ports: Some(vec![port]),
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        stop_timeout: Some(STOP_GRACE_SECONDS),
+        tty: Some(false),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn device(path: &str) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
+        cgroup_permissions: Some("rwm".to_owned()),
+    }
+}
+
+fn bind(mount: &Mount) -> BindMount {
+    BindMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..BindMount::default()
+    }
+}
+
+/// The instance that an inspected container is, if it is one of ours. Its process ids are left to the caller, who
+/// knows whether the engine is on this machine.
+pub(super) fn instance(container: &ContainerInspectResponse, identity: &Identity) -> Option<Instance> {
+    let config = container.config.as_ref()?;
+    let label = |name: &str| config.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    if label(INSTANCE) != Some(identity.instance.as_str()) {
+        return None;
+    }
+    let agent = AgentName::new(label(AGENT)?).ok()?;
+    let variable = format!("{}=", label(KEY_VARIABLE).unwrap_or_default());
+    let key =
+        config.env.iter().flatten().find_map(|pair| pair.strip_prefix(variable.as_str())).unwrap_or_default();
+    let state = container.state.as_ref();
+    let running = state.and_then(|s| s.running).unwrap_or_default();
+    let phase = if running {
+        Phase::Running
+    } else {
+        // One that was made and never started has no code of its own.
+        let started = state.and_then(|s| s.started_at.as_deref()).is_some_and(|at| !at.starts_with("0001"));
+        Phase::Exited {
+            code: state.and_then(|s| s.exit_code).filter(|_| started),
+            oom: state.and_then(|s| s.oom_killed).unwrap_or_default(),
+        }
+    };
+    Some(Instance {
+        agent,
+        id: container.id.clone().unwrap_or_default(),
+        revision: label(REVISION).unwrap_or_default().to_owned(),
+        reserved: label(RESERVED).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        endpoint: format!("http://127.0.0.1:{}", label(PORT).unwrap_or_default()),
+        key: Secret::new(key),
+        phase,
+        pids: Vec::new(),
+    })
+}
