@@ -4,8 +4,10 @@
 //! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
 
 mod hash;
+mod quantity;
 pub mod raw;
 mod resolve;
+mod suggest;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -124,7 +126,7 @@ pub enum Runs {
     Container { image: String, host_ipc: bool },
     /// As a local process: the program and the arguments that come before the backend's own.
     Process { command: Vec<String> },
-    /// Somebody else runs it, at this address.
+    /// Somebody else runs it, at this address: on the loopback, without `/v1` and without a slash at its end.
     External { endpoint: String },
 }
 
