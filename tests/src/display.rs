@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "a harness: what fails here fails the test"
 )]
 
@@ -31,8 +32,6 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// An X server of its own, with a session bus for what runs on it.
 pub struct Screen {
     number: u32,
-    width: u32,
-    height: u32,
     bus: String,
     _xvfb: Child,
     _bus: Child,
@@ -48,7 +47,7 @@ impl Screen {
         let mut bus = Command::new("dbus-daemon");
         bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
         let (address, bus) = started(bus).await;
-        Self { number: number.parse().unwrap(), width, height, bus: address, _xvfb: xvfb, _bus: bus }
+        Self { number: number.parse().unwrap(), bus: address, _xvfb: xvfb, _bus: bus }
     }
 
     pub fn display(&self) -> String {
@@ -93,8 +92,22 @@ impl Screen {
         x.tell(window, protocols, delete);
     }
 
-    pub fn size(&self) -> (u32, u32) {
-        (self.width, self.height)
+    /// A connection to the X server itself.
+    pub fn eye(&self) -> X11 {
+        X11::connect(self.number)
+    }
+
+    /// As somebody does who pulls at the corner.
+    pub async fn resize(&self, window: u32, width: u32, height: u32) {
+        let mut resize = Command::new("xdotool");
+        let numbers = [window, width, height].map(|n| n.to_string());
+        resize
+            .args(["windowsize", "--sync"])
+            .args(&numbers)
+            .env("DISPLAY", self.display())
+            .kill_on_drop(true);
+        let done = timeout(SOON, resize.status()).await.expect("the window kept its size").unwrap();
+        assert!(done.success(), "xdotool failed");
     }
 }
 
@@ -110,8 +123,11 @@ async fn started(mut command: Command) -> (String, Child) {
     (line, child)
 }
 
-/// The few words of the X protocol that closing a window takes.
-struct X11(UnixStream);
+/// The few words of the X protocol that closing a window and looking at it take.
+pub struct X11 {
+    line: UnixStream,
+    root: u32,
+}
 
 impl X11 {
     fn connect(display: u32) -> Self {
@@ -124,13 +140,33 @@ impl X11 {
         assert_eq!(head[0], 1, "the X server refused the connection");
         let mut rest = vec![0; usize::from(u16::from_le_bytes([head[6], head[7]])) * 4];
         stream.read_exact(&mut rest).unwrap();
-        Self(stream)
+        // After the fixed part come the vendor's name, the formats, and then the first screen.
+        let vendor = usize::from(u16::from_le_bytes([rest[16], rest[17]])).div_ceil(4) * 4;
+        let screen = 32 + vendor + usize::from(rest[21]) * 8;
+        let root = u32::from_le_bytes(rest[screen..screen + 4].try_into().unwrap());
+        Self { line: stream, root }
+    }
+
+    /// How many colours there are in a part of the screen: one or two where nothing is drawn yet, many where there is
+    /// text.
+    pub fn colours(&mut self, x: u16, y: u16, width: u16, height: u16) -> usize {
+        let mut request = vec![73, 2, 5, 0];
+        request.extend(self.root.to_le_bytes());
+        for number in [x, y, width, height] {
+            request.extend(number.to_le_bytes());
+        }
+        request.extend(u32::MAX.to_le_bytes());
+        let reply = self.ask(&request);
+        let words = u32::from_le_bytes([reply[4], reply[5], reply[6], reply[7]]);
+        let mut pixels = vec![0; usize::try_from(words).unwrap() * 4];
+        self.line.read_exact(&mut pixels).unwrap();
+        pixels.chunks_exact(4).collect::<std::collections::HashSet<_>>().len()
     }
 
     fn ask(&mut self, request: &[u8]) -> [u8; 32] {
-        self.0.write_all(request).unwrap();
+        self.line.write_all(request).unwrap();
         let mut reply = [0; 32];
-        self.0.read_exact(&mut reply).unwrap();
+        self.line.read_exact(&mut reply).unwrap();
         assert_eq!(reply[0], 1, "the X server answered with an error: {reply:?}");
         reply
     }
@@ -299,10 +335,6 @@ impl Window {
     pub async fn screenshot(&self, to: &Path) {
         let png = timeout(SOON, self.page.screenshot()).await.expect("no picture in time").unwrap();
         std::fs::write(to, png).unwrap();
-    }
-
-    pub async fn resize(&self, width: u32, height: u32) {
-        timeout(SOON, self.page.set_window_size(width, height)).await.expect("no answer").unwrap();
     }
 
     pub fn page(&self) -> &Client {

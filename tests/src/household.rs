@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "a harness: what fails here fails the test"
 )]
 
@@ -49,10 +50,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// The one document on stdout.
+    /// The document on stdout; of a stream (`switch`, `chat`) the last one. Nothing else may be there.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}): {self:#?}"))
+        let documents = serde_json::Deserializer::from_str(&self.stdout).into_iter::<Value>();
+        let read: Result<Vec<Value>, _> = documents.collect();
+        read.unwrap_or_else(|e| panic!("stdout is not JSON ({e}): {self:#?}"))
+            .pop()
+            .unwrap_or_else(|| panic!("nothing on stdout: {self:#?}"))
     }
 
     pub fn ok(self) -> Self {
