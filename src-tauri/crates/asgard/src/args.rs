@@ -1,0 +1,148 @@
+//! The commands and their arguments. One that does nothing yet is not here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "asgard",
+    version,
+    about = "Asgard: a household of local models that share one machine's memory",
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the controller or the engine cannot be reached.",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    infer_subcommands = false
+)]
+pub(crate) struct Args {
+    /// One JSON document on stdout and nothing else there; streams print one a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the controller: engines, gateway, control socket and tray
+    Serve(ServeArgs),
+    /// What runs, and what it holds
+    Status {
+        /// Again whenever something changes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What a switch would do, without doing it
+    Plan(PlanArgs),
+    /// Make a profile's agents awake and nobody else; Ctrl-C cancels and undoes
+    Switch { profile: String },
+    /// Start the named profile, else the active one
+    Up { profile: Option<String> },
+    /// Stop every agent
+    Down,
+    /// Start an agent
+    Start { agent: String },
+    /// Stop an agent
+    Stop { agent: String },
+    /// Stop an agent and start it again
+    Restart { agent: String },
+    /// One line for each agent
+    Health {
+        /// Ask each for a streamed answer and a tool call
+        #[arg(long)]
+        deep: bool,
+    },
+    /// The log of an agent
+    Logs {
+        agent: String,
+        /// Go on with each new line
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<u32>,
+    },
+    /// Talk to an agent: one answer, or a conversation without PROMPT
+    Chat {
+        agent: String,
+        /// What to say; several words are one message
+        prompt: Vec<String>,
+    },
+    /// The stack file
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Play with stand-ins: megabytes for gigabytes, folders of its own
+    #[arg(long)]
+    pub(crate) rehearsal: bool,
+    /// Do what the settings say is to be done after login
+    #[arg(long)]
+    pub(crate) after_login: bool,
+    /// No icon in the tray
+    #[arg(long)]
+    pub(crate) no_tray: bool,
+    /// Leave the terminal it was started from: for the commands that start a controller.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlanArgs {
+    pub(crate) profile: String,
+    /// Plan from this profile, or from the state in a status document
+    #[arg(long, value_name = "PROFILE|FILE.json")]
+    pub(crate) from: Option<String>,
+    /// Plan with this stack file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stack: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Where the stack file is
+    Path,
+    /// Whether it holds, with file, line and what to write
+    Check,
+    /// Its JSON Schema
+    Schema,
+    /// Open it in $VISUAL or $EDITOR, then check it
+    Edit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_due_is_not_shown() {
+        use clap::CommandFactory as _;
+        let help = Args::command().render_long_help().to_string();
+        for due in [
+            "serve", "status", "plan", "switch", "up", "down", "start", "stop", "restart", "health", "logs",
+            "chat",
+        ] {
+            assert!(help.contains(&format!("\n  {due} ")), "{due} is missing:\n{help}");
+        }
+        for absent in ["yield", "estimate", "doctor", "preset", "import", "export", "session", "stand-in"] {
+            assert!(!help.contains(&format!("  {absent}")), "{absent} does nothing yet:\n{help}");
+        }
+    }
+
+    #[test]
+    fn several_words_are_one_message_and_json_may_come_last() {
+        let args = Args::try_parse_from(["asgard", "chat", "thor", "hello", "there", "--json"]).unwrap();
+        assert!(args.json);
+        assert!(matches!(args.command, Command::Chat { prompt, .. } if prompt == ["hello", "there"]));
+    }
+}

@@ -1,0 +1,75 @@
+//! The commands that are clients: of the controller, or of files alone.
+
+mod chat;
+mod config;
+mod health;
+mod logs;
+mod plan;
+mod status;
+mod wish;
+
+use std::future::Future;
+
+use api::{ApiError, Code};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::Answer;
+use crate::args::Command;
+use crate::screen::Screen;
+use wish::Wish;
+
+pub(crate) fn run(screen: &Screen, command: Command) -> Result<Answer, ApiError> {
+    match command {
+        Command::Serve(how) => crate::serve::run(screen, &how),
+        Command::Config { what } => config::run(screen, what),
+        Command::Plan(ask) => plan::run(screen, &ask),
+        Command::Status { watch } => block_on(status::run(screen, watch)),
+        Command::Switch { profile } => block_on(wish::run(screen, Wish::Switch(profile))),
+        Command::Up { profile } => block_on(wish::run(screen, Wish::Up(profile))),
+        Command::Down => block_on(wish::run(screen, Wish::Down)),
+        Command::Start { agent } => block_on(wish::run(screen, Wish::Start(agent))),
+        Command::Stop { agent } => block_on(wish::run(screen, Wish::Stop(agent))),
+        Command::Restart { agent } => block_on(wish::run(screen, Wish::Restart(agent))),
+        Command::Health { deep } => block_on(health::run(screen, deep)),
+        Command::Logs { agent, follow, lines } => block_on(logs::run(screen, agent, follow, lines)),
+        Command::Chat { agent, prompt } => block_on(chat::run(screen, &agent, &prompt.join(" "))),
+    }
+}
+
+/// One thread is enough to wait on one socket.
+fn block_on<T>(work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        ApiError::new(
+            Code::Failed,
+            format!("This command could not start: {error}."),
+            "Close something and try again.",
+        )
+    })?;
+    let answer = runtime.block_on(work);
+    // A thread that reads the terminal cannot be interrupted; the end of the program ends it.
+    runtime.shutdown_background();
+    answer
+}
+
+/// The typed form of an answer that is printed as it came.
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, ApiError> {
+    T::deserialize(value).map_err(|error| {
+        ApiError::new(
+            Code::Failed,
+            format!("The answer of the controller could not be read: {error}."),
+            "It may be of another version: end it from the tray and start it again.",
+        )
+    })
+}
+
+/// A signal that the one at the terminal sends; the controller is not told of it.
+fn interrupts() -> Result<tokio::signal::unix::Signal, ApiError> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(|error| {
+        ApiError::new(
+            Code::Failed,
+            format!("Ctrl-C cannot be heard: {error}."),
+            "Try again in another terminal.",
+        )
+    })
+}
