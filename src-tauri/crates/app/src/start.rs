@@ -164,7 +164,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let world = Arc::new(World {
         rehearsal: rehearsal.clone(),
         containers: Arc::new(containers),
-        processes: Arc::new(ProcessEngine::new(identity.clone(), paths.agent_logs())),
+        processes: Arc::new(ProcessEngine::new(identity.clone())),
         machine: options.machine(),
         identity,
         http,
