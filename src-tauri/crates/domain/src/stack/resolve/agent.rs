@@ -134,7 +134,7 @@ impl<'a> AgentCheck<'a> {
         let value = allowed.iter().find(|(word, _)| *word == written).map(|(_, value)| *value);
         if value.is_none() {
             let next = instead_of(written, allowed.iter().map(|(word, _)| *word));
-            self.problem(key, format!("{} is not a {key} that is known.", quoted(written)), next);
+            self.problem(key, format!("There is no {key} {}.", quoted(written)), next);
         }
         value
     }
