@@ -83,7 +83,7 @@ test("a profile that does not fit can be reached and says why, and does nothing"
     const odin = page.getByTestId("profile-odin");
     await odin.focus();
     assert.equal(await odin.getAttribute("aria-disabled"), "true");
-    assert.match((await odin.textContent()) ?? "", /22\.1\u00a0GB short.*Close programs/s);
+    assert.match((await odin.textContent()) ?? "", /Fits with 22\.1\u00a0GB closed.*Close programs/s);
     await page.keyboard.press("Enter");
     assert.equal(await page.getByTestId("switching").count(), 0);
     const start = page.getByTestId("start-odin");

@@ -6,6 +6,9 @@ import { level } from "../../src/lib/state/log.svelte";
 import { Refresher } from "../../src/lib/state/refresher";
 import { applyChunk, unsent, withoutLastReply } from "../../src/lib/state/reply";
 import { hue, rune } from "../../src/lib/hues";
+import { GB } from "../../src/lib/format";
+import { briefly, doingNow, underway } from "../../src/lib/switching";
+import { profilesOf } from "../../src/lib/backend/memory/fixtures";
 
 function status(play: string): Status {
   const found = PLAYS[play];
@@ -98,7 +101,7 @@ describe("what is announced", () => {
 
   it("a new notice, once", () => {
     const calm = { ...status("trouble"), notices: [] };
-    expect(announcements(calm, status("trouble")).map((t) => t.urgent)).toEqual([false, false]);
+    expect(announcements(calm, status("trouble")).map((t) => t.urgent)).toEqual([false, false, true, true]);
     expect(announcements(status("trouble"), status("trouble"))).toEqual([]);
   });
 });
@@ -170,5 +173,41 @@ describe("lines of a log", () => {
     ["INFO terror and errors in prose", "plain"],
   ])("%s is %s", (text, wanted) => {
     expect(level(text)).toBe(wanted);
+  });
+});
+
+describe("what is under way", () => {
+  const now = status("switching");
+  const agents = new Map(now.agents.map((a) => [a.name, a]));
+  const profiles = profilesOf(now);
+  const switching = now.switching;
+  if (switching === null) throw new Error("it switches");
+
+  it("is named after the profile, and what is done just now after its agent", () => {
+    expect(underway(switching, agents, profiles)).toMatchObject({ profile: "loki", text: "Switching to loki" });
+    expect(doingNow(switching, agents)).toBe("Loading Loki");
+    expect(doingNow({ ...switching, agent: "heimdall", stage: "drain" }, agents)).toBe("Draining Heimdall");
+    expect(doingNow({ ...switching, undoing: true }, agents)).toBe("Undoing");
+  });
+
+  it("the stop of an agent is no switch to the profile of its name", () => {
+    const stop = { ...switching, to: "heimdall", agent: "heimdall", stage: "drain" };
+    expect(underway(stop, agents, profiles)).toMatchObject({ profile: null, text: "Stopping Heimdall" });
+  });
+
+  it("an agent that is no profile is started", () => {
+    expect(underway({ ...switching, to: "thor" }, agents, profiles)).toMatchObject({ profile: null, text: "Starting Thor" });
+  });
+});
+
+describe("a refusal in a few words", () => {
+  it("says how much is missing, and whether closing programs is enough", () => {
+    const odin = profilesOf(status("tight")).find((p) => p.name === "odin");
+    if (odin === undefined) throw new Error("odin");
+    expect(briefly(odin.plan, GB)).toBe("Fits with 22.1\u00a0GB closed");
+    const full = { ...odin.plan, pools: odin.plan.pools.map((p) => ({ ...p, other_bytes: 6 * GB.bytes })) };
+    expect(briefly(full, GB)).toBe("22.1\u00a0GB short");
+    const rule = { ...odin.plan, reason: "Odin and Valkyrie are never awake together.", pools: [] };
+    expect(briefly(rule, GB)).toBe("Odin and Valkyrie are never awake together.");
   });
 });

@@ -20,6 +20,8 @@ export class Chat {
   readonly replying: boolean = $derived(this.open?.messages.at(-1)?.state === "streaming" || this.open?.replying === true);
 
   #stream: OpenStream | null = null;
+  /** Counts what was asked to be on the screen, so that a late answer does not replace a later wish. */
+  #wish = 0;
   readonly #list: Refresher;
 
   constructor(
@@ -55,9 +57,13 @@ export class Chat {
 
   async show(id: number): Promise<void> {
     this.#leave();
+    this.#wish += 1;
+    const wish = this.#wish;
     if (this.open?.id !== id) this.failure = null;
     try {
       const conversation = await this.backend.call("conversation", { conversation: id });
+      // Something else was opened or begun meanwhile.
+      if (wish !== this.#wish) return;
       this.open = conversation;
       if (conversation.replying) {
         this.#attach(id, this.backend.stream("follow_reply", { conversation: id }, (c) => { this.#take(id, c); }));
@@ -67,9 +73,18 @@ export class Chat {
     }
   }
 
+  /** The latest conversation with an agent, or a new one. */
+  async talkTo(agent: string): Promise<void> {
+    if (this.summaries === null) await this.#fetchList();
+    const latest = this.summaries?.find((s) => s.agent === agent);
+    if (latest !== undefined) await this.show(latest.id);
+    else await this.create(agent);
+  }
+
   async create(agent: string, draft = ""): Promise<number | null> {
     const conversation = await this.actions.ask("new_conversation", "new_conversation", { agent });
     if (conversation === null) return null;
+    this.#wish += 1;
     this.#leave();
     this.failure = null;
     this.open = conversation;
@@ -126,6 +141,7 @@ export class Chat {
   }
 
   #reply(id: number, text: string, how: "send" | "retry"): void {
+    this.#wish += 1;
     this.#leave();
     let begun = false;
     const take = (chunk: ReplyChunk): void => {

@@ -132,7 +132,12 @@ export function statusOf(play: Play, revision: number): Status {
     },
     pools: [pool],
     agents: SPECS.map((s) => agentOf(s, play.agents[s.name] ?? { state: "asleep" }, unit)),
-    notices: play.notices ?? [],
+    notices: [
+      ...(play.notices ?? []),
+      ...[play.engineError, play.gatewayError]
+        .filter((e) => e !== undefined)
+        .map((e) => ({ severity: "failure" as const, message: e.message, next: e.next })),
+    ],
     stack: { name: "norse", saved: false, hash: "0".repeat(16) },
     since: ago(4_000),
   };
