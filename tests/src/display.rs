@@ -230,7 +230,7 @@ impl Window {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let page =
-            timeout(Duration::from_secs(60), builder.connect(&format!("http://127.0.0.1:{port}"))).await;
+            timeout(Duration::from_mins(1), builder.connect(&format!("http://127.0.0.1:{port}"))).await;
         let page = page.expect("no session within 60 s").expect("no session");
         let parent = driver.id().unwrap();
         let pid = eventually("the window is a child of the driver", SOON, || async move {
@@ -320,10 +320,10 @@ impl Window {
                 sleep(Duration::from_millis(50)).await;
             }
         });
-        match done.await {
-            Ok(value) => value,
-            Err(_) => panic!("not within {within:?}: {wanted}. The page:\n{}", self.words().await),
-        }
+        let Ok(value) = done.await else {
+            panic!("not within {within:?}: {wanted}. The page:\n{}", self.words().await);
+        };
+        value
     }
 
     /// Everything that can be read on the page.

@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
     reason = "a harness: what fails here fails the test"
 )]
 
@@ -29,7 +30,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
 /// No command of a test may take longer than this.
-pub const COMMAND: Duration = Duration::from_secs(120);
+pub const COMMAND: Duration = Duration::from_mins(2);
 /// Nor may a controller take longer until it answers.
 pub const ANSWERS: Duration = Duration::from_secs(30);
 
