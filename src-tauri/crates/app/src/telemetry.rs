@@ -63,8 +63,22 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = lookers.came.notified() => {}
+            () = count_is_stale(&ctx) => {}
         }
     }
+}
+
+/// Returns a second after a server's own count says "in use" while no lease does: either the count was read in the
+/// middle of a request that has ended since, or a client goes past Bifrost. Both are worth another look.
+async fn count_is_stale(ctx: &Ctx) {
+    ctx.state
+        .until(|s| {
+            s.agents.iter().any(|(name, live)| {
+                live.state.answers() && live.figures.in_use() > 0 && !s.leases.contains_key(name)
+            })
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 /// Counters of the last reading, for rates.
