@@ -1,5 +1,7 @@
 //! Plans of the shipped stack on recorded machines, and each rule of the planner on its own.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use common::{agent, external, gb, name, names, norse, parts, plain, pool, profile, stack, strix_halo, with};

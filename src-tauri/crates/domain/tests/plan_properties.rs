@@ -2,6 +2,8 @@
 //!
 //! The arithmetic here is written a second time on purpose: nothing of the planner's own sums is used to judge it.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

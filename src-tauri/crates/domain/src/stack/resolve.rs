@@ -115,7 +115,11 @@ fn version(raw: &RawStack, found: &mut Findings) {
     match raw.version {
         Some(1) => {}
         None => {
-            found.problem(&["version"], "The file does not say its version.", "Write version = 1 at its top.")
+            found.problem(
+                &["version"],
+                "The file does not say its version.",
+                "Write version = 1 at its top.",
+            );
         }
         Some(other) => found.problem(
             &["version"],
@@ -132,7 +136,7 @@ fn gateway(raw: &RawGateway, found: &mut Findings) -> Gateway {
         let example = "Write listen = \"127.0.0.1:8899\".";
         match listen.trim().replace("localhost", "127.0.0.1").parse::<SocketAddr>() {
             Err(_) => {
-                found.problem(&path, format!("{} is not an address with a port.", quoted(listen)), example)
+                found.problem(&path, format!("{} is not an address with a port.", quoted(listen)), example);
             }
             Ok(address) if !address.ip().is_loopback() => found.problem(
                 &path,

@@ -1,7 +1,13 @@
 //! Stacks and machines for tests, built in a line each.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    reason = "each test binary uses its own part; what a test builds is right or the test is wrong"
+)]
 
 pub(crate) mod case;
+pub(crate) mod raw;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,8 +56,8 @@ pub(crate) fn agent(text: &str, claim: f64) -> Agent {
         args: Vec::new(),
         env: BTreeMap::new(),
         ttl: None,
-        drain: std::time::Duration::from_secs(60),
-        load_timeout: std::time::Duration::from_secs(1800),
+        drain: std::time::Duration::from_mins(1),
+        load_timeout: std::time::Duration::from_mins(30),
         min_residency: std::time::Duration::ZERO,
         pinned: false,
         served_by: None,

@@ -17,8 +17,8 @@ use crate::pool::PoolId;
 
 const CONTEXT: u32 = 32_768;
 const SEQUENCES: u32 = 4;
-const DRAIN: Duration = Duration::from_secs(60);
-const LOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const DRAIN: Duration = Duration::from_mins(1);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// More than any server would start with; a larger number is a slip.
 const MOST_SEQUENCES: u32 = 4096;
@@ -217,7 +217,8 @@ impl<'a> AgentCheck<'a> {
                 && !p.starts_with('.')
                 && p.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         };
-        if !free && !(model.split('/').count() <= 2 && model.split('/').all(part)) {
+        let hub_id = model.split('/').count() <= 2 && model.split('/').all(part);
+        if !free && !hub_id {
             self.problem(
                 "model",
                 format!("{} is neither a Hub id nor a path.", quoted(model)),
