@@ -76,6 +76,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "four flags that have nothing to do with each other")]
 pub(crate) struct ServeArgs {
     /// Play with stand-ins: megabytes for gigabytes, folders of its own
     #[arg(long)]

@@ -41,17 +41,17 @@ fn main() -> ExitCode {
     }
     let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => return ExitCode::from(misused(&error, &Screen::new(wants_json(&words)))),
+        Err(error) => return ExitCode::from(misused(&error, Screen::new(wants_json(&words)))),
     };
     let screen = Screen::new(args.json);
     let answer = match args.command {
-        Command::Serve(how) => serve::run(&screen, &how),
-        command => commands::run(&screen, command),
+        Command::Serve(how) => serve::run(screen, &how),
+        command => commands::run(screen, command),
     };
-    ExitCode::from(exit_code(&screen, answer))
+    ExitCode::from(exit_code(screen, answer))
 }
 
-fn exit_code(screen: &Screen, answer: Result<Answer, ApiError>) -> u8 {
+fn exit_code(screen: Screen, answer: Result<Answer, ApiError>) -> u8 {
     match answer {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
@@ -68,7 +68,7 @@ fn wants_json(words: &[OsString]) -> bool {
 }
 
 /// Wrong usage: 2. Help and version that were asked for: 0.
-fn misused(error: &clap::Error, screen: &Screen) -> u8 {
+fn misused(error: &clap::Error, screen: Screen) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
         return 0;
@@ -101,7 +101,7 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         match Args::try_parse_from(&words) {
             Ok(_) => 99,
-            Err(error) => misused(&error, &Screen::new(true)),
+            Err(error) => misused(&error, Screen::new(true)),
         }
     }
 
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn the_answer_becomes_the_exit_code() {
         let screen = Screen::new(true);
-        assert_eq!(exit_code(&screen, Ok(Answer::Yes)), 0);
-        assert_eq!(exit_code(&screen, Ok(Answer::No)), 1);
+        assert_eq!(exit_code(screen, Ok(Answer::Yes)), 0);
+        assert_eq!(exit_code(screen, Ok(Answer::No)), 1);
         for (code, exit) in [
             (Code::DoesNotFit, 1),
             (Code::Failed, 1),
@@ -131,7 +131,7 @@ mod tests {
             (Code::Engine, 3),
             (Code::Unreachable, 3),
         ] {
-            assert_eq!(exit_code(&screen, Err(ApiError::new(code, "Something.", ""))), exit);
+            assert_eq!(exit_code(screen, Err(ApiError::new(code, "Something.", ""))), exit);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::place;
 use crate::screen::Screen;
 
 /// How long a controller may take until it answers: it looks at every engine and adopts what runs there.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The controller that runs.
 ///
@@ -31,7 +31,7 @@ pub(crate) async fn running() -> Result<Client, ApiError> {
 }
 
 /// The controller that runs, else one that is started now.
-pub(crate) async fn running_or_started(screen: &Screen) -> Result<Client, ApiError> {
+pub(crate) async fn running_or_started(screen: Screen) -> Result<Client, ApiError> {
     let paths = place::ready_paths(false)?;
     let socket = paths.socket();
     match connect(&socket).await {

@@ -22,21 +22,21 @@ impl Screen {
     }
 
     /// Text for a person, and the end of its line.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(self, text: &str) {
         if !self.json {
             put(&format!("{}\n", plain(text)));
         }
     }
 
     /// Text as it comes: a piece of an answer, or of a line that is drawn again.
-    pub(crate) fn piece(&self, text: &str) {
+    pub(crate) fn piece(self, text: &str) {
         if !self.json {
             put(text);
         }
     }
 
     /// One document on a line.
-    pub(crate) fn document(&self, value: &impl Serialize) {
+    pub(crate) fn document(self, value: &impl Serialize) {
         if self.json
             && let Ok(text) = serde_json::to_string(value)
         {
@@ -45,14 +45,14 @@ impl Screen {
     }
 
     /// Beside the answer: for a person who waits, never for a script.
-    pub(crate) fn aside(&self, text: &str) {
+    pub(crate) fn aside(self, text: &str) {
         if !self.json {
             let _ = writeln!(io::stderr(), "{}", plain(text));
         }
     }
 
     /// What happened, then what to do.
-    pub(crate) fn error(&self, error: &ApiError) {
+    pub(crate) fn error(self, error: &ApiError) {
         if self.json {
             self.document(&json!({ "error": error }));
         } else {

@@ -15,11 +15,11 @@ use crate::reach;
 use crate::screen::Screen;
 use crate::words::proper;
 
-pub(super) async fn run(screen: &Screen, agent: &str, prompt: &str) -> Result<Answer, ApiError> {
+pub(super) async fn run(screen: Screen, agent: &str, prompt: &str) -> Result<Answer, ApiError> {
     let client = reach::running_or_started(screen).await?;
     let mut interrupts = super::interrupts()?;
     let conversation: Conversation = client.call("new_conversation", json!({ "agent": agent })).await?;
-    let mut talk = Talk { screen: *screen, client, conversation: conversation.id };
+    let mut talk = Talk { screen, client, conversation: conversation.id };
     if !prompt.trim().is_empty() {
         return talk.say(prompt, &mut interrupts).await;
     }

@@ -1,5 +1,6 @@
 //! `asgard config`: the stack file, without a controller.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::screen::Screen;
 /// The user's own stack counts in gigabytes; the rehearsal's is not edited here.
 const SCALE: u64 = 1;
 
-pub(super) fn run(screen: &Screen, what: ConfigCommand) -> Result<Answer, ApiError> {
+pub(super) fn run(screen: Screen, what: ConfigCommand) -> Result<Answer, ApiError> {
     let path = place::paths(false)?.stack_file();
     match what {
         ConfigCommand::Path => {
@@ -37,7 +38,7 @@ pub(super) fn run(screen: &Screen, what: ConfigCommand) -> Result<Answer, ApiErr
     }
 }
 
-fn check(screen: &Screen, path: &Path) -> Answer {
+fn check(screen: Screen, path: &Path) -> Answer {
     let file = document(stack_file::load(path, SCALE));
     screen.document(&file);
     screen.say(report(&file).trim_end());
@@ -74,28 +75,29 @@ fn report(file: &StackFile) -> String {
     let mut text = String::new();
     for problem in &file.problems {
         let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
-        text.push_str(&format!("{}{line}: {}\n", problem.file, problem.message));
+        let _ = writeln!(text, "{}{line}: {}", problem.file, problem.message);
         if !problem.next.is_empty() {
-            text.push_str(&format!("  {}\n", problem.next));
+            let _ = writeln!(text, "  {}", problem.next);
         }
     }
     if file.problems.is_empty() {
         if file.saved {
-            text.push_str(&format!("{} holds.\n", file.path));
+            let _ = writeln!(text, "{} holds.", file.path);
         } else {
-            text.push_str(&format!(
-                "There is no {}, so the shipped stack is in force. To have one to change: asgard config edit\n",
+            let _ = writeln!(
+                text,
+                "There is no {}, so the shipped stack is in force. To have one to change: asgard config edit",
                 file.path
-            ));
+            );
         }
     }
     for note in &file.notes {
-        text.push_str(&format!("Note: {note}\n"));
+        let _ = writeln!(text, "Note: {note}");
     }
     text
 }
 
-fn edit(screen: &Screen, path: &Path) -> Result<Answer, ApiError> {
+fn edit(screen: Screen, path: &Path) -> Result<Answer, ApiError> {
     let editor = editor(&|name| std::env::var(name).ok()).ok_or_else(|| {
         ApiError::new(
             Code::Failed,
@@ -190,7 +192,7 @@ mod tests {
         std::fs::write(&path, "version = 1\nname = \n").unwrap();
         let broken = document(stack_file::load(&path, SCALE));
         assert_eq!(broken.problems[0].line, Some(2));
-        assert_eq!(check(&Screen::new(true), &path), Answer::No);
+        assert_eq!(check(Screen::new(true), &path), Answer::No);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::reach;
 use crate::screen::Screen;
 use crate::words::{plain, table};
 
-pub(super) async fn run(screen: &Screen, deep: bool) -> Result<Answer, ApiError> {
+pub(super) async fn run(screen: Screen, deep: bool) -> Result<Answer, ApiError> {
     let client = reach::running().await?;
     let document = client.call_value("health", json!({ "deep": deep })).await?;
     let health: Health = super::read(&document)?;

@@ -9,7 +9,7 @@ use crate::reach;
 use crate::screen::Screen;
 
 pub(super) async fn run(
-    screen: &Screen,
+    screen: Screen,
     agent: String,
     follow: bool,
     lines: Option<u32>,

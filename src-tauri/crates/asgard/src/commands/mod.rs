@@ -19,7 +19,7 @@ use crate::args::Command;
 use crate::screen::Screen;
 use wish::Wish;
 
-pub(crate) fn run(screen: &Screen, command: Command) -> Result<Answer, ApiError> {
+pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> {
     match command {
         Command::Serve(how) => crate::serve::run(screen, &how),
         Command::Config { what } => config::run(screen, what),

@@ -1,5 +1,6 @@
 //! `asgard plan`: what a switch would do, without doing it.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use api::shapes::plans::{Plan, PlanPool};
@@ -14,7 +15,7 @@ use crate::screen::Screen;
 use crate::words::{duration, list, memory, plain, proper, table, unit};
 use crate::{place, reach};
 
-pub(crate) fn run(screen: &Screen, ask: &PlanArgs) -> Result<Answer, ApiError> {
+pub(crate) fn run(screen: Screen, ask: &PlanArgs) -> Result<Answer, ApiError> {
     // With another machine, another stack or another start in mind the controller's own state is beside the point.
     let asks_here = ask.from.is_none() && ask.stack.is_none() && std::env::var_os("ASGARD_SYSROOT").is_none();
     let answer = if asks_here { super::block_on(of_the_controller(&ask.profile))? } else { None };
@@ -96,7 +97,7 @@ fn verdict(plan: &Plan) -> String {
         format!("{to}{from}: does not fit. {}{dot}", plan.reason)
     };
     if let Some(seconds) = plan.seconds.filter(|_| !plan.reason.contains("about")) {
-        text.push_str(&format!(" It takes about {}.", duration(seconds)));
+        let _ = write!(text, " It takes about {}.", duration(seconds));
     }
     text.push('\n');
     if !plan.next.is_empty() {
@@ -105,7 +106,7 @@ fn verdict(plan: &Plan) -> String {
     }
     if plan.fits && !plan.awake.is_empty() {
         let names: Vec<String> = plan.awake.iter().map(|n| proper(n)).collect();
-        text.push_str(&format!("Awake afterwards: {}.\n", list(&names)));
+        let _ = writeln!(text, "Awake afterwards: {}.", list(&names));
     }
     text
 }
@@ -149,14 +150,14 @@ fn pool_text(pool: &PlanPool, unit: Unit) -> String {
         amount(pool.other_bytes)
     );
     if pool.lost_bytes > 0 {
-        text.push_str(&format!(", {} lost", amount(pool.lost_bytes)));
+        let _ = write!(text, ", {} lost", amount(pool.lost_bytes));
     }
     if let Some(cap) = pool.device_cap_bytes {
-        text.push_str(&format!(", {} for the GPU", amount(cap)));
+        let _ = write!(text, ", {} for the GPU", amount(cap));
     }
     if pool.shortfall_bytes > 0 {
         let short = domain::memory::Bytes(pool.shortfall_bytes).show_up(unit);
-        text.push_str(&format!(", {short} short"));
+        let _ = write!(text, ", {short} short");
     }
     text.push_str(".\n");
     let rows: Vec<Vec<String>> = pool
@@ -181,6 +182,8 @@ fn pool_text(pool: &PlanPool, unit: Unit) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::memory::Bytes;
+
     use super::*;
 
     const GB: u64 = 1 << 30;
@@ -198,7 +201,7 @@ mod tests {
             "pools": [{
                 "id": "unified", "name": "Memory", "kind": "unified", "capacity_bytes": 125 * GB, "limit_bytes": 117 * GB,
                 "device_cap_bytes": 124 * GB, "used_bytes": 20 * GB, "device_used_bytes": 0, "other_bytes": 20 * GB,
-                "lost_bytes": 0, "available_bytes": 97 * GB, "planned_bytes": (87.3 * GB as f64) as u64,
+                "lost_bytes": 0, "available_bytes": 97 * GB, "planned_bytes": Bytes::gb(87.3),
                 "peak_bytes": 107 * GB, "shortfall_bytes": 0,
                 "agents": [{"agent": "odin", "weights_bytes": 37 * GB, "kv_bytes": 20 * GB, "overhead_bytes": 5 * GB,
                             "basis": "declared"}]
@@ -229,7 +232,7 @@ Memory: 87.3 GB planned for agents, at most 107.0 GB of 117.0 GB in use, 20.0 GB
         plan["steps"] = json!([]);
         plan["reason"] = json!("It needs 122.3\u{a0}GB of 120.0\u{a0}GB.");
         plan["next"] = json!("Close other programs.");
-        plan["pools"][0]["shortfall_bytes"] = json!((2.21 * GB as f64) as u64);
+        plan["pools"][0]["shortfall_bytes"] = json!(Bytes::gb(2.21));
         let text = render(&serde_json::from_value(plan).unwrap());
         let head = "odin from standard: does not fit. It needs 122.3 GB of 120.0 GB.\nClose other programs.\n\nMemory:";
         assert!(text.starts_with(head), "{text}");

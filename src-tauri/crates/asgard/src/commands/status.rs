@@ -5,13 +5,14 @@ use api::shapes::status::{AgentStatus, Pool, PoolAgent, Severity, Status, Switch
 use domain::agent::{AgentState, Stage};
 use domain::memory::Unit;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use crate::Answer;
 use crate::reach;
 use crate::screen::Screen;
 use crate::words::{duration, memory, percent, plain, proper, table, unit};
 
-pub(crate) async fn run(screen: &Screen, watch: bool) -> Result<Answer, ApiError> {
+pub(crate) async fn run(screen: Screen, watch: bool) -> Result<Answer, ApiError> {
     let client = reach::running().await?;
     if !watch {
         show(screen, &client.call_value("status", json!({})).await?)?;
@@ -43,7 +44,7 @@ pub(crate) async fn run(screen: &Screen, watch: bool) -> Result<Answer, ApiError
     }
 }
 
-fn show(screen: &Screen, status: &Value) -> Result<(), ApiError> {
+fn show(screen: Screen, status: &Value) -> Result<(), ApiError> {
     if screen.json {
         screen.document(status);
     } else {
@@ -83,9 +84,9 @@ pub(crate) fn render(status: &Status) -> String {
     text.push_str(&agents(status, unit));
     let failed = status.agents.iter().filter_map(|agent| Some((agent, agent.error.as_ref()?)));
     for (agent, failure) in failed {
-        text.push_str(&format!("\n{}: {}\n", proper(&agent.name), failure.message));
+        let _ = writeln!(text, "\n{}: {}", proper(&agent.name), failure.message);
         if !failure.next.is_empty() {
-            text.push_str(&format!("{}\n", failure.next));
+            let _ = writeln!(text, "{}", failure.next);
         }
     }
     for notice in &status.notices {
@@ -124,10 +125,10 @@ pub(crate) fn progress(switching: &Switching) -> String {
         doing(&switching.stage, switching.agent.as_deref())
     );
     if let Some(share) = switching.progress {
-        text.push_str(&format!(", {}", percent(share)));
+        let _ = write!(text, ", {}", percent(share));
     }
     if let Some(left) = switching.seconds_left {
-        text.push_str(&format!(", {} left", duration(left)));
+        let _ = write!(text, ", {} left", duration(left));
     }
     text
 }
@@ -162,7 +163,7 @@ fn pool_line(pool: &Pool, pools: usize, unit: Unit) -> String {
         None => format!("{name}{used} in use, how much there is could not be detected"),
     };
     if pool.lost_bytes > 0 {
-        text.push_str(&format!(", {} did not come back after a stop", memory(pool.lost_bytes, unit)));
+        let _ = write!(text, ", {} did not come back after a stop", memory(pool.lost_bytes, unit));
     }
     text
 }
@@ -237,12 +238,14 @@ fn detail(agent: &AgentStatus) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use domain::memory::Bytes;
+
     use super::*;
 
-    pub(crate) const GB: u64 = 1 << 30;
+    const GB: u64 = 1 << 30;
 
-    pub(crate) fn sample() -> Value {
+    fn sample() -> Value {
         let agent = |name: &str, state: &str, claim: f64| {
             json!({
                 "name": name, "display_name": proper(name), "title": "", "state": state, "stage": null,
@@ -250,7 +253,7 @@ pub(crate) mod tests {
                 "backend": "vllm", "model": "Qwen/Qwen2.5", "quantization": null, "port": 8001, "context": 32768,
                 "running": null, "waiting": null, "kv_cache_used": null, "tokens_per_second": null, "since": null,
                 "drain_until": null, "idle_until": null, "restart_to_apply": false, "pinned": name == "thor",
-                "glyph": null, "color": null, "claim_bytes": (claim * GB as f64) as u64,
+                "glyph": null, "color": null, "claim_bytes": Bytes::gb(claim),
                 "claim": {"weights_bytes": 0, "kv_bytes": 0, "overhead_bytes": 0}, "error": null,
                 "start_hint": if state == "asleep" { json!("Stops Valkyrie") } else { json!(null) },
                 "start_refused": false

@@ -47,7 +47,7 @@ impl Wish {
     }
 }
 
-pub(super) async fn run(screen: &Screen, wish: Wish) -> Result<Answer, ApiError> {
+pub(super) async fn run(screen: Screen, wish: Wish) -> Result<Answer, ApiError> {
     let client =
         if wish.starts_one() { reach::running_or_started(screen).await? } else { reach::running().await? };
     let mut interrupts = super::interrupts()?;
@@ -55,7 +55,7 @@ pub(super) async fn run(screen: &Screen, wish: Wish) -> Result<Answer, ApiError>
     let (cmd, payload) = wish.request();
     let answer = client.call_value(cmd, payload);
     tokio::pin!(answer);
-    let mut lines = Lines::new(*screen, wish.streams());
+    let mut lines = Lines::new(screen, wish.streams());
     let mut cancelling = false;
     let mut watching = true;
     let mut seen = None;
@@ -103,7 +103,7 @@ async fn look(client: &Client) -> Result<Status, ApiError> {
     super::read(&client.call_value("status", json!({})).await?)
 }
 
-async fn cancel(screen: &Screen, client: &Client) {
+async fn cancel(screen: Screen, client: &Client) {
     screen.aside("Cancelling: what ran before is put back. Ctrl-C again leaves that to the controller.");
     if let Err(error) = client.call_value("cancel", json!({})).await {
         screen.aside(format!("{} {}", error.message, error.next).trim_end());

@@ -24,7 +24,7 @@ use socket::Listening;
 /// How long the end may take: streams of clients of the gateway are the only thing that is waited for.
 const END: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(screen: &Screen, how: &ServeArgs) -> Result<Answer, ApiError> {
+pub(crate) fn run(screen: Screen, how: &ServeArgs) -> Result<Answer, ApiError> {
     if how.detached {
         // Fails only for one that leads a session already, which is what is wanted.
         let _ = rustix::process::setsid();
@@ -49,7 +49,7 @@ pub(crate) fn run(screen: &Screen, how: &ServeArgs) -> Result<Answer, ApiError> 
     answer
 }
 
-async fn serve(screen: &Screen, how: &ServeArgs, paths: Paths) -> Result<Answer, ApiError> {
+async fn serve(screen: Screen, how: &ServeArgs, paths: Paths) -> Result<Answer, ApiError> {
     let mut signals = Signals::new()?;
     let socket = paths.socket();
     let options = place::options(paths, how.rehearsal, how.after_login)?;
@@ -99,7 +99,7 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
 }
 
 /// One line: that it listens, and where.
-async fn ready(screen: &Screen, app: &App, socket: &str) {
+async fn ready(screen: Screen, app: &App, socket: &str) {
     let status = app.handle("status", json!({})).await.unwrap_or_default();
     let gateway = status.pointer("/gateway/address").cloned().unwrap_or_default();
     let rehearsal = status.get("rehearsal").and_then(Value::as_bool).unwrap_or(false);

@@ -214,37 +214,34 @@ async fn stream<D: Desk>(
 ) {
     let (out, mut chunks) = mpsc::channel(CHUNKS_WAITING);
     // Apart from its client: a stream ends by seeing that nobody receives, in its own time.
-    let mut work = tokio::spawn(async move { desk.stream(&cmd, payload, out).await });
+    let work = tokio::spawn(async move { desk.stream(&cmd, payload, out).await });
     loop {
+        let chunk = tokio::select! {
+            _ = &mut ended => break,
+            chunk = chunks.recv() => chunk,
+        };
+        let Some(chunk) = chunk else {
+            let body = match work.await {
+                Ok(Ok(())) => Body::Ok(json!({})),
+                Ok(Err(error)) => Body::Error(error),
+                Err(error) => Body::Error(broke_off(&error)),
+            };
+            let _ = replies.send(Reply { id, body }).await;
+            return;
+        };
         tokio::select! {
             _ = &mut ended => break,
-            chunk = chunks.recv() => match chunk {
-                Some(chunk) => {
-                    let said = replies.send(Reply { id, body: Body::Chunk(chunk) });
-                    tokio::select! {
-                        _ = &mut ended => break,
-                        said = said => if said.is_err() { return },
-                    }
-                }
-                None => {
-                    let body = match (&mut work).await {
-                        Ok(Ok(())) => Body::Ok(json!({})),
-                        Ok(Err(error)) => Body::Error(error),
-                        Err(error) => Body::Error(ApiError::new(
-                            Code::Failed,
-                            format!("The stream broke off: {error}."),
-                            "Try it again, and look at the log.",
-                        )),
-                    };
-                    let _ = replies.send(Reply { id, body }).await;
-                    return;
-                }
-            },
+            said = replies.send(Reply { id, body: Body::Chunk(chunk) }) => if said.is_err() { return },
         }
     }
     drop(chunks);
     // Whoever cancelled is told that it is over; whoever is gone is not there to be told.
     let _ = replies.try_send(Reply { id, body: Body::Ok(json!({})) });
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> ApiError {
+    let what = format!("The stream broke off: {error}.");
+    ApiError::new(Code::Failed, what, "Try it again, and look at the log.")
 }
 
 #[derive(Debug, PartialEq, Eq)]

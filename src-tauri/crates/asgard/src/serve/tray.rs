@@ -25,7 +25,7 @@ const DRAWN_EVERY: Duration = Duration::from_millis(250);
 
 /// Between looks for a session bus: the first, and the longest.
 const BUS_FIRST: Duration = Duration::from_secs(2);
-const BUS_LONGEST: Duration = Duration::from_secs(60);
+const BUS_LONGEST: Duration = Duration::from_mins(1);
 
 /// Who shows trays may come just between asking for it and listening for it; so it is asked for again this often,
 /// and from then on it is only listened for.
@@ -149,9 +149,10 @@ impl Place {
                 self.next_look = (alone && self.asked < ASKED_AGAIN).then(|| Instant::now() + BUS_FIRST);
             }
             failed => {
-                match failed {
-                    Ok(Err(error)) => tracing::debug!("No tray: {error}."),
-                    _ => tracing::debug!("No tray: the session bus does not answer."),
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!("No tray: {error}.");
+                } else {
+                    tracing::debug!("No tray: the session bus does not answer.");
                 }
                 self.bus = None;
                 self.next_look = Some(Instant::now() + self.pause);
