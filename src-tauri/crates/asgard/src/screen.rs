@@ -21,6 +21,12 @@ impl Screen {
         Self { json, terminal: !json && io::stdout().is_terminal() }
     }
 
+    /// How many columns there are to draw on.
+    pub(crate) fn width(self) -> usize {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        size.filter(|columns| *columns > 0).unwrap_or(80)
+    }
+
     /// Text for a person, and the end of its line.
     pub(crate) fn say(self, text: &str) {
         if !self.json {

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use api::shapes::settings::{StackFile, StackProblem};
 use api::{ApiError, Code};
+use domain::stack::Note;
 use serde_json::json;
 use store::stack_file::{self, Loaded};
 
@@ -15,6 +16,7 @@ use crate::Answer;
 use crate::args::ConfigCommand;
 use crate::place;
 use crate::screen::Screen;
+use crate::words::proper;
 
 /// The user's own stack counts in gigabytes; the rehearsal's is not edited here.
 const SCALE: u64 = 1;
@@ -47,7 +49,7 @@ fn check(screen: Screen, path: &Path) -> Answer {
 
 fn document(loaded: Loaded) -> StackFile {
     let (problems, notes) = match loaded.stack {
-        Ok(stack) => (Vec::new(), stack.notes.into_iter().map(|note| note.message).collect()),
+        Ok(stack) => (Vec::new(), stack.notes.iter().map(note).collect()),
         Err(problems) => {
             let problems = problems
                 .into_iter()
@@ -67,6 +69,14 @@ fn document(loaded: Loaded) -> StackFile {
         text: loaded.text,
         problems,
         notes,
+    }
+}
+
+/// A note about an agent names it.
+fn note(note: &Note) -> String {
+    match note.path.as_slice() {
+        [table, agent, ..] if table == "agents" => format!("{}: {}", proper(agent), note.message),
+        _ => note.message.clone(),
     }
 }
 

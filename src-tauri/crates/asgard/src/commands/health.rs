@@ -30,7 +30,8 @@ fn render(health: &Health, deep: bool) -> String {
             None => "not asked",
         };
         let mut parts = Vec::new();
-        if deep {
+        // The sentence says it all where there is one.
+        if deep && agent.detail.is_empty() {
             parts.extend(agent.first_token_seconds.map(|s| format!("first token {s:.2} s")));
             parts.extend(
                 agent.tool_call.map(|called| if called { "tool call" } else { "no tool call" }.to_owned()),

@@ -91,7 +91,9 @@ fn verdict(plan: &Plan) -> String {
         .map(|from| format!(" from {from}"))
         .unwrap_or_default();
     let dot = if plan.reason.ends_with('.') { "" } else { "." };
-    let mut text = if plan.fits {
+    let mut text = if let Some(spare) = plan.reason.strip_prefix("Fits").filter(|_| plan.fits) {
+        format!("{to}{from}: fits{spare}{dot}")
+    } else if plan.fits {
         format!("{to}{from}: fits. {}{dot}", plan.reason)
     } else {
         format!("{to}{from}: does not fit. {}{dot}", plan.reason)
@@ -223,6 +225,14 @@ Memory: 87.3 GB planned for agents, at most 107.0 GB of 117.0 GB in use, 20.0 GB
   odin  62.0 GB  weights 37.0 GB  KV cache 20.0 GB  overhead 5.0 GB  declared
 ";
         assert_eq!(render(&serde_json::from_value(sample()).unwrap()), expected);
+    }
+
+    #[test]
+    fn that_it_fits_is_said_once() {
+        let mut plan = sample();
+        plan["reason"] = json!("Fits, 21.5\u{a0}GB to spare");
+        let text = render(&serde_json::from_value(plan).unwrap());
+        assert!(text.starts_with("odin from standard: fits, 21.5 GB to spare.\n"), "{text}");
     }
 
     #[test]

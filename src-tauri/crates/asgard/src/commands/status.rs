@@ -1,7 +1,7 @@
 //! `asgard status`: what runs, and what it holds.
 
 use api::ApiError;
-use api::shapes::status::{AgentStatus, Pool, PoolAgent, Severity, Status, Switching};
+use api::shapes::status::{AgentStatus, EngineStatus, Pool, PoolAgent, Severity, Status, Switching};
 use domain::agent::{AgentState, Stage};
 use domain::memory::Unit;
 use serde_json::{Value, json};
@@ -66,15 +66,7 @@ pub(crate) fn render(status: &Status) -> String {
     }
     head.extend(status.pools.iter().map(|pool| row("Memory", &pool_line(pool, status.pools.len(), unit))));
     head.push(row("Gateway", &gateway(status)));
-    for engine in &status.engines {
-        let version = engine.version.as_deref().unwrap_or("");
-        let words = match &engine.error {
-            Some(error) => format!("{} {version}: {} {}", engine.kind, error.message, error.next),
-            None if engine.reachable => format!("{} {version}", engine.kind),
-            None => format!("{} {version}: not reachable", engine.kind),
-        };
-        head.push(row("Engine", words.trim_end()));
-    }
+    head.extend(status.engines.iter().map(|engine| row("Engine", &engine_line(engine))));
     let mut text = lines.join("\n");
     if !text.is_empty() {
         text.push('\n');
@@ -168,10 +160,24 @@ fn pool_line(pool: &Pool, pools: usize, unit: Unit) -> String {
     text
 }
 
+fn engine_line(engine: &EngineStatus) -> String {
+    let name = format!("{} {}", engine.kind, engine.version.as_deref().unwrap_or_default());
+    let name = name.trim_end();
+    match &engine.error {
+        Some(error) => format!("{name}: {} {}", error.message, error.next).trim_end().to_owned(),
+        None if engine.reachable => name.to_owned(),
+        None => format!("{name}: not reachable"),
+    }
+}
+
 fn gateway(status: &Status) -> String {
     match (&status.gateway.address, &status.gateway.error) {
         (Some(address), _) if status.gateway.paused => format!("{address}, paused"),
         (Some(address), _) => address.clone(),
+        // Said below, with what to do.
+        (None, Some(error)) if status.notices.iter().any(|notice| notice.message == error.message) => {
+            "off".to_owned()
+        }
         (None, Some(error)) => format!("off: {} {}", error.message, error.next).trim_end().to_owned(),
         (None, None) => "off".to_owned(),
     }

@@ -144,7 +144,8 @@ impl Lines {
     fn show(&mut self, switching: &Switching) {
         if self.screen.terminal {
             // Back to the beginning, and the rest of the old line away.
-            self.screen.piece(&format!("\r\x1b[K{}", crate::words::plain(&capital(&progress(switching)))));
+            let text = crate::words::plain(&capital(&progress(switching)));
+            self.screen.piece(&format!("\r\x1b[K{}", cut(&text, self.screen.width())));
             self.drawn = true;
             return;
         }
@@ -177,6 +178,14 @@ fn line(switching: &Switching) -> String {
     format!("{undoing} {} of {}: {what}", switching.step, switching.steps)
 }
 
+/// A line that wraps could not be drawn again.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() < width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(2)).chain(['…']).collect()
+}
+
 fn capital(text: &str) -> String {
     crate::words::proper(text)
 }
@@ -205,6 +214,14 @@ mod tests {
         assert_eq!(line(&switching(2, false)), "Step 2 of 6: stopping Valkyrie");
         assert_eq!(line(&switching(1, true)), "Undoing, step 1 of 6: stopping Valkyrie");
         assert_eq!(capital(&progress(&switching(2, false))), "To odin: step 2 of 6, stopping Valkyrie, 50 %");
+    }
+
+    #[test]
+    fn a_line_never_reaches_the_edge() {
+        assert_eq!(cut("step 1", 80), "step 1");
+        assert_eq!(cut("abcdef", 6), "abcd…");
+        assert_eq!(cut("abcdef", 7), "abcdef");
+        assert_eq!(cut("abcdef", 0), "…");
     }
 
     #[test]
