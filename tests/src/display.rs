@@ -302,6 +302,13 @@ impl Window {
         timeout(SOON, moved).await.expect("no answer").unwrap();
     }
 
+    /// The pointer to a place in the page, in pixels.
+    pub async fn point(&self, x: f64, y: f64) {
+        let to = PointerAction::MoveTo { duration: None, x, y };
+        let moved = self.page.perform_actions(MouseActions::new("mouse".to_owned()).then(to));
+        timeout(SOON, moved).await.expect("no answer").unwrap();
+    }
+
     /// Runs `script` in the page; its `return` value comes back.
     pub async fn run(&self, script: &str) -> Value {
         timeout(SOON, self.page.execute(script, Vec::new())).await.expect("no answer").unwrap()

@@ -76,6 +76,20 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// The agents of the shipped stack have fixed ports. Whoever else has them gets a minute, and is then named.
+fn ports_are_free() {
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    for port in [8001, 8002, 8011, 8012, 8013, 8014] {
+        while let Err(e) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "Port {port} is not free ({e}): end what listens there (an Asgard with agents awake?), then test again."
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
 /// A port that nobody listens on now.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
@@ -95,6 +109,7 @@ impl Household {
             .open(std::env::temp_dir().join("asgard-journeys.lock"))
             .unwrap();
         rustix::fs::flock(&turn, FlockOperation::LockExclusive).unwrap();
+        ports_are_free();
         // Short, because a socket's path may have 108 bytes.
         let folder = tempfile::Builder::new().prefix("asgard-").tempdir_in("/tmp").unwrap();
         let mut env: BTreeMap<String, OsString> = BTreeMap::new();

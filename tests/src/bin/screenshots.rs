@@ -44,13 +44,16 @@ async fn main() {
         wear(&window, look).await;
         for name in ["stack", "chat", "activity", "settings"] {
             window.press(&format!("nav-{name}")).await;
+            aside(&window).await;
+            window.see(&format!("screen-{name}")).await;
+            window.until("it is all read", SOON, "return !/Reading /.test(document.body.innerText)").await;
             take(&window, name, look).await;
         }
         window.press("nav-stack").await;
         window.hover("profile-odin").await;
         window.until("the preview", SOON, "return document.querySelector('header.preview') !== null").await;
         take(&window, "stack-preview-odin", look).await;
-        window.hover("nav-stack").await;
+        aside(&window).await;
     }
     let frame = screen.window("Asgard", SOON).await;
     screen.resize(frame, 960, 640).await;
@@ -68,8 +71,14 @@ async fn wear(window: &Window, look: &str) {
     }
     let worn = format!("return document.documentElement.dataset.theme === '{look}'");
     window.until("the look", SOON, &worn).await;
-    // The pointer away from anything that shows a tip.
-    window.hover("rehearsal").await;
+    aside(window).await;
+}
+
+/// The pointer to where nothing shows a tip: below the rail's items.
+async fn aside(window: &Window) {
+    window.point(4.0, 400.0).await;
+    let away = "return document.querySelector('header.preview') === null";
+    window.until("no preview", SOON, away).await;
 }
 
 async fn take(window: &Window, name: &str, look: &str) {
