@@ -45,6 +45,8 @@ impl DockerEngine {
         let log = File::create(self.at("dockerd.log")).unwrap();
         let _ = fs::remove_file(self.at("docker.sock"));
         let _ = fs::remove_file(self.at("dockerd.pid"));
+        // containerd dies with dockerd; where nobody has fetched its exit yet, its id would pass for a live one.
+        let _ = fs::remove_file(self.at("exec/containerd/containerd.pid"));
         let child = Command::new("dockerd")
             .arg("--data-root")
             .arg(self.at("data"))

@@ -1,4 +1,5 @@
 //! What agents are started with: the shipped stack's containers as reviewed snapshots, and the rules around them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,8 +67,8 @@ fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent
         args: Vec::new(),
         env: BTreeMap::new(),
         ttl: None,
-        drain: Duration::from_secs(60),
-        load_timeout: Duration::from_secs(1800),
+        drain: Duration::from_mins(1),
+        load_timeout: Duration::from_mins(30),
         min_residency: Duration::ZERO,
         pinned: false,
         served_by: None,

@@ -1,4 +1,5 @@
 //! Logs of real servers, recorded: what is read from them, and why the failed ones failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
 use std::fs;
 use std::path::Path;
@@ -233,4 +234,6 @@ fn an_end_without_words_is_told_by_its_code() {
     assert_eq!(explain(&log, Some(139)).id, "crashed");
     assert!(explain(&log, Some(3)).message.contains("loading model 'x.gguf'"));
     assert_eq!(explain(&[], None).id, "silent");
+    let log = vec!["[FATAL tini (7)] exec vllm failed: No such file or directory".to_owned()];
+    assert_eq!(explain(&log, Some(127)).message, "The image has no program vllm.");
 }

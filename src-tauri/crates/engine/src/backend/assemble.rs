@@ -62,15 +62,15 @@ pub(super) fn check_args(agent: &Agent, reserved: &[Reserved], how: Spelling) ->
 
 fn spells(argument: &str, flag: &str, how: Spelling) -> bool {
     let given = argument.split('=').next().unwrap_or(argument);
-    match how {
-        Spelling::Exact => given == flag,
-        Spelling::Argparse if flag.starts_with("--") => {
-            let given = given.replace('_', "-");
-            // A beginning of three letters and more is taken for the whole flag, as argparse does.
-            given == flag || (given.len() >= 5 && given.starts_with("--") && flag.starts_with(given.as_str()))
-        }
-        Spelling::Argparse => given == flag,
+    if given == flag {
+        return true;
     }
+    if matches!(how, Spelling::Exact) || !flag.starts_with("--") {
+        return false;
+    }
+    // A beginning of three letters and more is taken for the whole flag, as argparse does.
+    let given = given.replace('_', "-");
+    given.len() >= 5 && given.starts_with("--") && flag.starts_with(given.as_str())
 }
 
 /// Whether the user's arguments give this flag, so that Asgard's own default stays away.

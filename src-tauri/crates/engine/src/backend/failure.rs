@@ -299,6 +299,19 @@ const RULES: &[Rule] = &[
         "The agent's port is taken by another program.",
         "Stop that program, or give the agent another `port` in the stack file."
     ),
+    // With an init process a program that is not in the image fails after the start, not at it.
+    Rule {
+        id: "no-program",
+        marks: &["[FATAL tini", "catatonit: failed to exec"],
+        say: |place, id| {
+            let program = place.between("exec ", " failed").unwrap_or_else(|| "the server".to_owned());
+            said(
+                id,
+                format!("The image has no program {program}."),
+                "Check `image` in the stack file: it must be one for the agent's backend.",
+            )
+        },
+    },
     plain!(
         "no-space",
         ["No space left on device"],

@@ -80,7 +80,7 @@ async fn listen(shared: &Weak<Shared>, to: &mpsc::Sender<EngineEvent>) {
 /// The engine object has no bell for its own end; it lives as long as the controller, so a look now and then is enough.
 async fn dropped(shared: &Weak<Shared>) {
     while shared.strong_count() > 0 {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     }
 }
 

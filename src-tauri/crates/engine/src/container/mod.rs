@@ -45,7 +45,7 @@ use crate::{
 use link::{LONG, Link, SHORT};
 
 /// A pull that says nothing for so long has lost its registry.
-const PULL_SILENCE: Duration = Duration::from_secs(180);
+const PULL_SILENCE: Duration = Duration::from_mins(3);
 
 /// The engine of containers. Whether one is there is found out when it is needed, and again when it was not.
 #[derive(Debug)]
@@ -116,6 +116,12 @@ impl ContainerEngine {
         };
         link.ask("make the image of the rehearsal", LONG, import).await?;
         if self.shared.has(&link, &full).await? { Ok(full) } else { Err(words::no_image(&full)) }
+    }
+
+    /// Whether an image is there, so that a plan can say that it must be pulled.
+    pub async fn image_exists(&self, image: &str) -> Result<bool, EngineError> {
+        let link = self.shared.link().await?;
+        self.shared.has(&link, &pull::reference(image)).await
     }
 }
 
@@ -261,6 +267,10 @@ fn publishes(container: &ContainerSummary, port: u16) -> bool {
 fn make_folders(launch: &Launch) -> Result<(), EngineError> {
     let Program::Image { mounts, .. } = &launch.program else { return Ok(()) };
     for mount in mounts.iter().filter(|mount| !mount.read_only) {
+        // A file that is there is mounted as it is.
+        if mount.source.exists() {
+            continue;
+        }
         fs::create_dir_all(&mount.source).map_err(|error| {
             EngineError::new(
                 ErrorKind::Failed,
@@ -446,17 +456,12 @@ impl Engine for ContainerEngine {
                     piece = output.next() => piece,
                     () = to.closed() => return,
                 };
-                let over = match piece {
-                    Some(Ok(piece)) => {
-                        cut.take(&piece, &mut out);
-                        false
-                    }
-                    // The container has ended, or the engine has: nothing more comes either way.
-                    Some(Err(_)) | None => {
-                        std::mem::take(&mut cut).finish(&mut out);
-                        true
-                    }
-                };
+                // The container has ended, or the engine has: nothing more comes either way.
+                let over = !matches!(piece, Some(Ok(_)));
+                match piece {
+                    Some(Ok(piece)) => cut.take(&piece, &mut out),
+                    _ => std::mem::take(&mut cut).finish(&mut out),
+                }
                 for line in out.drain(..) {
                     if to.send(line).await.is_err() {
                         return;

@@ -30,7 +30,7 @@ pub(super) fn error(address: &Address, what: &str, error: &Error) -> EngineError
         ),
         Error::RequestTimeoutError => silent(address, what),
         other => match io_cause(other) {
-            Some(cause) if cause == io::ErrorKind::PermissionDenied => forbidden(address),
+            Some(io::ErrorKind::PermissionDenied) => forbidden(address),
             _ if is_transport(other) => gone(address),
             _ => EngineError::new(
                 ErrorKind::Failed,
