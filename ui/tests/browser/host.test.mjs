@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -18,6 +19,7 @@ const TOKEN = "a-token-of-the-tests";
 
 let folder;
 let env;
+let lock;
 let controller;
 let host;
 let address;
@@ -31,6 +33,13 @@ async function until(what, look, seconds = 60) {
     await pause(50);
   }
   throw new Error(`${what}: not within ${seconds} s`);
+}
+
+/** The agents' ports are fixed, so whoever plays a household on this machine takes turns. */
+async function turn() {
+  const held = spawn("flock", [join(tmpdir(), "asgard-journeys.lock"), "sh", "-c", "echo mine; cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  await new Promise((resolve) => held.stdout.once("data", resolve));
+  return held;
 }
 
 const freePort = () =>
@@ -65,6 +74,7 @@ async function end(child) {
 
 before(async () => {
   if (skip) return;
+  lock = await turn();
   // Short, because a socket's path may have 108 bytes.
   folder = mkdtempSync("/tmp/asgard-web-");
   env = { PATH: process.env.PATH, DOCKER_HOST: `unix://${folder}/no-engine.sock`, BIFROST_PORT: String(await freePort()) };
@@ -94,6 +104,7 @@ after(async () => {
   if (env !== undefined) spawnSync(ASGARD, ["down"], { env, timeout: 60_000 });
   await end(host);
   await end(controller);
+  lock?.stdin.end();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 });
 

@@ -86,6 +86,15 @@ describe("the bar as it is", () => {
     expect(find(lane, "reserved").bytes).toBe(3);
   });
 
+  it("agents stand in the order of the stack, whoever comes and goes", () => {
+    const given = pool(0, [agent("odin", 3, 1, 1, 5), agent("thor", 3, 1, 1, 5), agent("unknown", 1, 1, 1, 3)]);
+    const order = states({ thor: "ready", valkyrie: "asleep", odin: "ready" });
+    const keys = (lane: Lane): string[] => lane.segments.filter((s) => s.kind === "agent").map((s) => s.key);
+    expect(keys(laneNow(given, order))).toEqual(["thor", "odin", "unknown"]);
+    const planned = given.agents.map((a) => ({ ...a, basis: "declared" }));
+    expect(keys(laneAfter({ ...given, planned_bytes: 0, peak_bytes: 0, shortfall_bytes: 0, agents: planned }, given, [], order.keys()))).toEqual(["thor", "odin", "unknown"]);
+  });
+
   it("what was lost is a segment of its own", () => {
     const lane = laneNow({ ...pool(20, []), lost_bytes: 4 }, states({}));
     expect(find(lane, "lost").bytes).toBe(4);

@@ -51,6 +51,43 @@ describe("blocks of a reply", () => {
     }
   });
 
+  it.each(["\n", "\n\n"])("a long list stays one list, with items parted by %j", (between) => {
+    const items = Array.from({ length: 24 }, (_, i) => `${String(i + 1)}. Item number ${String(i + 1)}.`);
+    const text = `Intro:\n\n${items.join(between)}\n\nEnd.`;
+    for (const size of [1, 3, 5, 8]) {
+      const splitter = new Splitter();
+      let seen: readonly Block[] = [];
+      for (let at = size; at < text.length + size; at += size) seen = splitter.split(text.slice(0, at));
+      expect(seen).toEqual(whole(text));
+      expect(seen).toHaveLength(3);
+    }
+  });
+
+  it("any text, in any pieces, ends as text given at once", () => {
+    const parts = [
+      "A paragraph.", "Two\nlines.", "- a", "- b\n  more", "* c", "1. one", "2. two", "   deep", "> quoted", "# Head", "Under\n---",
+      "```rs\nlet a;\n```", "```\nopen", "~~~\nx\n~~~", "    indented", "| a | b |\n|---|---|\n| 1 | 2 |", "***", "[x]: https://a.example",
+      "<div>html</div>", "**bold** `code`", "",
+    ];
+    // Any generator will do that is the same each time.
+    let seed = 20_261_121;
+    const random = (below: number): number => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return Math.floor((seed / 2_147_483_648) * below);
+    };
+    for (let run = 0; run < 400; run += 1) {
+      let text = "";
+      for (let n = 2 + random(10); n > 0; n -= 1) text += (parts[random(parts.length)] ?? "") + (random(3) === 0 ? "\n" : "\n\n");
+      const splitter = new Splitter();
+      let seen: readonly Block[] = [];
+      for (let at = 0; at < text.length; ) {
+        at = Math.min(text.length, at + 1 + random(9));
+        seen = splitter.split(text.slice(0, at));
+      }
+      expect(seen, JSON.stringify(text)).toEqual(whole(text));
+    }
+  });
+
   it("a block that is finished is the same object from then on, so it is not drawn again", () => {
     const splitter = new Splitter();
     const first = splitter.split("One.\n\nTwo.\n\nThree.\n\nFour")[0];

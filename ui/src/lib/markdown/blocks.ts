@@ -36,12 +36,20 @@ export class Splitter {
     const raw = tokens.reduce((sum, t) => sum + t.raw.length, 0);
     // The lexer may rewrite what it reads (tabs, line ends); positions would then be off, so nothing settles.
     const exact = raw === text.length - this.#from;
+    // The last block may go on, and so may the one before it: "2" after a list is a paragraph until its dot arrives.
+    // What has two blocks behind it stays as it is.
+    const bodies = tokens.flatMap((t, i) => (t.type === "space" ? [] : [i]));
+    let settled = exact ? (bodies.at(-2) ?? 0) : 0;
+    // Without a blank line between them a block may depend on the one before, so the text is cut at blank lines only.
+    const apart = (i: number): boolean => {
+      const before = tokens[i - 1];
+      return before === undefined || before.type === "space" || /\n[ \t]*\n$/.test(before.raw);
+    };
+    while (settled > 0 && !apart(settled)) settled -= 1;
     const open: Block[] = [];
     tokens.forEach((token, i) => {
       const block = blockOf(token);
-      // The last block may go on, and a blank line after it does not end a list.
-      const settles = exact && i < tokens.length - 2;
-      if (settles) {
+      if (i < settled) {
         this.#from += token.raw.length;
         if (block !== null) this.#settled.push(block);
       } else if (block !== null) {

@@ -42,13 +42,23 @@ export function isLeaving(state: AgentState | undefined): boolean {
   return state === "draining" || state === "stopping";
 }
 
-/** The bar as it is. */
+/** In the order of the stack, so that nobody changes place on the bar when somebody comes or goes. */
+function inOrder<T extends { readonly agent: string }>(agents: readonly T[], order: Iterable<string>): T[] {
+  const names = [...order];
+  const place = (a: T): number => {
+    const at = names.indexOf(a.agent);
+    return at === -1 ? names.length : at;
+  };
+  return [...agents].sort((a, b) => place(a) - place(b));
+}
+
+/** The bar as it is. The states are in the order of the stack. */
 export function laneNow(
   pool: Pool,
   states: ReadonlyMap<string, AgentState>,
   leaving: ReadonlySet<string> = new Set(),
 ): Lane {
-  const agents = pool.agents.map((agent) => {
+  const agents = inOrder(pool.agents, states.keys()).map((agent) => {
     const state = states.get(agent.agent);
     const goes = isLeaving(state) || leaving.has(agent.agent);
     return agentNow(agent, state, goes);
@@ -57,9 +67,14 @@ export function laneNow(
 }
 
 /** The bar as it would be after a plan. */
-export function laneAfter(planned: PlanPool, now: Pool | undefined, starts: readonly string[]): Lane {
+export function laneAfter(
+  planned: PlanPool,
+  now: Pool | undefined,
+  starts: readonly string[],
+  order: Iterable<string> = [],
+): Lane {
   const awake = new Set(now?.agents.map((a) => a.agent));
-  const agents = planned.agents.map((agent): Segment => {
+  const agents = inOrder(planned.agents, order).map((agent): Segment => {
     const bytes = agent.weights_bytes + agent.kv_bytes + agent.overhead_bytes;
     const ghost = starts.includes(agent.agent) || !awake.has(agent.agent);
     return {
