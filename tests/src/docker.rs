@@ -107,5 +107,7 @@ impl Drop for DockerEngine {
             }
             let _ = daemon.wait();
         }
+        // A daemon that was killed leaves its data folder mounted on itself, and so the folder could not be removed.
+        let _ = Command::new("umount").arg(self.at("data")).stderr(Stdio::null()).status();
     }
 }
