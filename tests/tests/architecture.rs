@@ -24,7 +24,16 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("rehearsal", BTreeSet::from(["domain"])),
         (
             "app",
-            BTreeSet::from(["api", "bifrost", "domain", "engine", "hardware", "models", "rehearsal", "store"]),
+            BTreeSet::from([
+                "api",
+                "bifrost",
+                "domain",
+                "engine",
+                "hardware",
+                "models",
+                "rehearsal",
+                "store",
+            ]),
         ),
         ("asgard", BTreeSet::from(["api", "app", "domain", "rehearsal", "store"])),
         ("asgard-desktop", BTreeSet::from(["api"])),
@@ -59,7 +68,9 @@ fn rooms_import_only_what_they_may() {
         if name == "journeys" {
             continue;
         }
-        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is a new room: give it a line here and in ARCHITECTURE.md"));
+        let may = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is a new room: give it a line here and in ARCHITECTURE.md"));
         for (dependency, dev) in dependencies(package) {
             assert!(
                 dev || !ours.contains(dependency) || may.contains(dependency),
@@ -74,18 +85,26 @@ fn the_domain_stays_pure() {
     let metadata = metadata();
     let domain = metadata["packages"].as_array().unwrap().iter().find(|p| p["name"] == "domain").unwrap();
     for (dependency, dev) in dependencies(domain) {
-        assert!(dev || ["serde", "thiserror"].contains(&dependency), "domain imports {dependency}: it decides, it does not act");
+        assert!(
+            dev || ["serde", "thiserror"].contains(&dependency),
+            "domain imports {dependency}: it decides, it does not act"
+        );
     }
 }
 
 #[test]
 fn one_dependency_knows_one_world() {
     let metadata = metadata();
-    for (dependency, room) in [("bollard", "engine"), ("rusqlite", "store"), ("tauri", "asgard-desktop"), ("ksni", "asgard")] {
+    for (dependency, room) in
+        [("bollard", "engine"), ("rusqlite", "store"), ("tauri", "asgard-desktop"), ("ksni", "asgard")]
+    {
         for package in metadata["packages"].as_array().unwrap() {
             let name = package["name"].as_str().unwrap();
             let found = dependencies(package).any(|(d, dev)| d == dependency && !dev);
-            assert!(!found || name == room || name == "journeys", "{dependency} belongs to {room}, and {name} imports it");
+            assert!(
+                !found || name == room || name == "journeys",
+                "{dependency} belongs to {room}, and {name} imports it"
+            );
         }
     }
 }

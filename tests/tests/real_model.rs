@@ -63,7 +63,9 @@ agents = ["saga"]
 
     household.kill9().await;
     household.serve(&[]).await;
-    household.wait_status("saga is adopted", journeys::steps::SWITCH, |s| state_of(s, "saga") == "ready").await;
+    household
+        .wait_status("saga is adopted", journeys::steps::SWITCH, |s| state_of(s, "saga") == "ready")
+        .await;
     household.json(&["down"]).await;
     assert!(awake(&household.status().await).is_empty());
 }

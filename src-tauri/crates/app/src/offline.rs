@@ -57,12 +57,11 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
         let message: Vec<String> = problems
             .iter()
             .map(|p| match p.line {
-                Some(line) => format!("{}:{line}: {}", p.file.display(), p.message),
-                None => format!("{}: {}", p.file.display(), p.message),
+                Some(line) => format!("{}:{line}: {} {}", p.file.display(), p.message, p.next),
+                None => format!("{}: {} {}", p.file.display(), p.message, p.next),
             })
             .collect();
-        let next = problems.first().map(|p| p.next.clone()).unwrap_or_default();
-        ApiError::new(Code::Stack, message.join("\n"), next)
+        ApiError::new(Code::Stack, message.join("\n"), "Correct the file, then try again.")
     })?;
     let pools = if rehearsal {
         let other = rehearsal::machine::other_from(options.var("ASGARD_REHEARSAL_OTHER_MB"));
@@ -97,12 +96,7 @@ pub fn read_situation(
             for agent in &agents {
                 awake(stack, &mut situation, agent, AgentState::Ready, 0);
             }
-            for pool in &mut situation.pools {
-                let held: Vec<Share> =
-                    situation.running.iter().filter_map(|r| r.held.reserved.get(&pool.id).copied()).collect();
-                pool.used += held.iter().map(|s| s.total()).sum();
-                pool.device_used = pool.device_used.map(|d| d + held.iter().map(|s| s.device).sum());
-            }
+            add_to_used(&mut situation);
         }
         Some(FromState::Json(document)) => {
             let agents = document["agents"].as_array().ok_or_else(|| {
@@ -113,9 +107,9 @@ pub fn read_situation(
                 )
             })?;
             situation.profile = document["profile"].as_str().map(ToOwned::to_owned);
-            if let Some(recorded) = recorded_pools(document) {
-                situation.pools = recorded;
-            }
+            let recorded = recorded_pools(document);
+            let machine_is_recorded = recorded.is_some();
+            situation.pools = recorded.unwrap_or(situation.pools);
             for entry in agents {
                 let Some(name) = entry["name"].as_str().and_then(|n| AgentName::new(n).ok()) else {
                     continue;
@@ -128,9 +122,22 @@ pub fn read_situation(
                 let count = |k: &str| entry[k].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
                 awake(stack, &mut situation, &name, state, count("running").saturating_add(count("waiting")));
             }
+            if !machine_is_recorded {
+                add_to_used(&mut situation);
+            }
         }
     }
     Ok(situation)
+}
+
+/// What the agents hold is added to what the machine says: nothing of them runs on it.
+fn add_to_used(situation: &mut Situation) {
+    for pool in &mut situation.pools {
+        let held: Vec<Share> =
+            situation.running.iter().filter_map(|r| r.held.reserved.get(&pool.id).copied()).collect();
+        pool.used += held.iter().map(|s| s.total()).sum();
+        pool.device_used = pool.device_used.map(|d| d + held.iter().map(|s| s.device).sum());
+    }
 }
 
 fn awake(stack: &Stack, situation: &mut Situation, name: &AgentName, state: AgentState, in_use: u32) {

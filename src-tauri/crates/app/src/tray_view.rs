@@ -45,7 +45,9 @@ pub(crate) fn tray_state(state: &State, now: Timestamp) -> TrayState {
                 unit,
                 active: matches && state.profile.as_ref() == Some(&p.name),
                 fits: plan.as_ref().is_some_and(|p| p.fits),
-                shortfall: plan.map(|p| p.pools.iter().map(|p| p.shortfall).max().unwrap_or_default()).unwrap_or_default(),
+                shortfall: plan
+                    .map(|p| p.pools.iter().map(|p| p.shortfall).max().unwrap_or_default())
+                    .unwrap_or_default(),
             }
         })
         .collect();
@@ -55,7 +57,9 @@ pub(crate) fn tray_state(state: &State, now: Timestamp) -> TrayState {
         engine_error: status
             .engines
             .iter()
-            .filter(|_| !state.rehearsal && state.stack.agents.iter().any(domain::stack::Agent::runs_in_container))
+            .filter(|_| {
+                !state.rehearsal && state.stack.agents.iter().any(domain::stack::Agent::runs_in_container)
+            })
             .find_map(|e| e.error.as_ref().map(|e| e.message.clone())),
         switching: status.switching.map(|s| Switching {
             to: s.to,
@@ -64,7 +68,11 @@ pub(crate) fn tray_state(state: &State, now: Timestamp) -> TrayState {
             undoing: s.undoing,
         }),
         profiles,
-        agents: status.agents.into_iter().map(|a| AgentEntry { name: a.display_name, state: a.state }).collect(),
+        agents: status
+            .agents
+            .into_iter()
+            .map(|a| AgentEntry { name: a.display_name, state: a.state })
+            .collect(),
         can_open_window: true,
     }
 }

@@ -253,7 +253,7 @@ fn start_hint(state: &State, agent: &Agent, live: &AgentLive) -> (Option<String>
         return (None, false);
     }
     match plan(&state.stack, &state.situation(), &Goal::Awake(agent.name.clone())) {
-        Ok(plan) => (Some(plan.reason), !plan.fits),
+        Ok(plan) => (Some(plan.brief()), !plan.fits),
         Err(error) => (Some(error.to_string()), true),
     }
 }
@@ -377,7 +377,9 @@ pub(crate) fn plan_shape(plan: &Plan, stack_hash: &str) -> shape::Plan {
         awake: plan.awake.iter().map(ToString::to_string).collect(),
         stops: plan.stops().map(ToString::to_string).collect(),
         starts: plan.starts().map(ToString::to_string).collect(),
-        seconds: plan.steps.iter().filter(|s| s.action == Action::Start).map(|s| s.seconds).sum(),
+        seconds: (plan.starts().count() > 0)
+            .then(|| plan.steps.iter().filter(|s| s.action == Action::Start).map(|s| s.seconds).sum())
+            .flatten(),
     }
 }
 

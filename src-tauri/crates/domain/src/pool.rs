@@ -135,16 +135,24 @@ pub struct CapacityUnknown {
 
 impl Ledger {
     /// Other programs are planned with at least 6 units, so that a machine just after boot promises nothing that
-    /// the desktop and a browser will need in a minute.
-    pub fn other_floor(unit: Unit) -> Bytes {
-        unit.of(6.0)
+    /// the desktop and a browser will need in a minute. A card's own memory is not where they live: half a unit there.
+    pub fn other_floor(kind: PoolKind, unit: Unit) -> Bytes {
+        match kind {
+            PoolKind::Unified | PoolKind::Ram => unit.of(6.0),
+            PoolKind::Vram => unit.of(0.5),
+        }
     }
 
-    /// The limit in force: the stack's, at most capacity less 4 units; without one, capacity less 8 units.
-    pub fn limit_for(capacity: Bytes, wished: Option<Bytes>) -> Bytes {
+    /// The limit in force: the stack's, at most capacity less 4 units; without one, capacity less 8 units. Of a card's
+    /// own memory, where nothing but the GPU's work lives, half a unit and one unit are kept back.
+    pub fn limit_for(kind: PoolKind, capacity: Bytes, wished: Option<Bytes>) -> Bytes {
         let unit = Unit::for_capacity(capacity);
-        let highest = capacity.saturating_sub(unit.of(4.0));
-        wished.unwrap_or_else(|| capacity.saturating_sub(unit.of(8.0))).min(highest)
+        let (least, usual) = match kind {
+            PoolKind::Unified | PoolKind::Ram => (4.0, 8.0),
+            PoolKind::Vram => (0.5, 1.0),
+        };
+        let highest = capacity.saturating_sub(unit.of(least));
+        wished.unwrap_or_else(|| capacity.saturating_sub(unit.of(usual))).min(highest)
     }
 
     /// # Errors
@@ -168,7 +176,7 @@ impl Ledger {
             name: reading.name.clone(),
             kind: reading.kind,
             capacity,
-            limit: Self::limit_for(capacity, wished_limit),
+            limit: Self::limit_for(reading.kind, capacity, wished_limit),
             device_cap: reading.device_cap,
             used: reading.used,
             device_used: reading.device_used,
@@ -186,7 +194,7 @@ impl Ledger {
 
     /// Other programs as a plan counts them.
     pub fn planned_other(&self) -> Bytes {
-        self.other.max(Self::other_floor(self.unit()))
+        self.other.max(Self::other_floor(self.kind, self.unit()))
     }
 
     /// What agents together may claim of this pool.

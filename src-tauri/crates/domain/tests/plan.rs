@@ -488,6 +488,15 @@ fn on_cards_a_claim_is_divided_and_a_little_is_ordinary_memory() {
     let stack = stack(vec![two], vec![profile("p", &["two"])], &[]);
     let situation = Situation { pools: pools.to_vec(), ..Situation::default() };
     let plan = planned(&stack, &situation, &to("p"));
+    // Of a card 1 GB is kept back and half a one is counted for others: 24 - 1 - 0.5 - 16.
+    assert_eq!(plain(&plan.reason), "Fits, 6.5 GB to spare");
+    let small = [
+        pool("gpu0", PoolKind::Vram, 16.0, 0.1),
+        pool("gpu1", PoolKind::Vram, 16.0, 0.1),
+        pool("ram", PoolKind::Ram, 64.0, 8.0),
+    ];
+    let situation = Situation { pools: small.to_vec(), ..Situation::default() };
+    let plan = planned(&stack, &situation, &to("p"));
     assert!(!plan.fits);
     assert!(
         plain(&plan.reason).starts_with("p can never fit on this machine: its agents need 16.0 GB of GPU0"),
@@ -512,5 +521,5 @@ fn a_card_that_no_start_touches_is_no_reason_to_refuse() {
     let stack = stack(vec![agent("a", 20.0)], vec![profile("p", &["a"])], &[]);
     let plan = planned(&stack, &Situation { pools, ..Situation::default() }, &to("p"));
     assert!(plan.fits, "{}", plan.reason);
-    assert_eq!(plain(&plan.reason), "Fits, 14.0 GB to spare");
+    assert_eq!(plain(&plan.reason), "Fits, 26.5 GB to spare");
 }

@@ -89,9 +89,17 @@ pub struct ReplyStats {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ReplyChunk {
     /// The reply's message exists now; the text that has already arrived, for one who joins late.
-    Started { message: Message },
-    Text { text: String },
-    Thinking { text: String },
+    Started {
+        message: Message,
+    },
+    Text {
+        text: String,
+    },
+    Thinking {
+        text: String,
+    },
     /// The finished message, as it is kept.
-    Done { message: Message },
+    Done {
+        message: Message,
+    },
 }

@@ -110,6 +110,8 @@ struct Place {
     /// A connection that only tells when the bus goes away; ksni does not say so.
     bus: Option<zbus::MessageStream>,
     handle: Option<Handle<Shown>>,
+    /// Whether nobody who shows trays is there; kept true by ksni.
+    alone: Arc<AtomicBool>,
     next_look: Option<Instant>,
     pause: Duration,
     asked: u32,
@@ -118,7 +120,8 @@ struct Place {
 impl Place {
     fn new(clicks: mpsc::UnboundedSender<Clicked>, themed: bool) -> Self {
         let next_look = Some(Instant::now());
-        Self { clicks, themed, bus: None, handle: None, next_look, pause: BUS_FIRST, asked: 0 }
+        let alone = Arc::default();
+        Self { clicks, themed, bus: None, handle: None, alone, next_look, pause: BUS_FIRST, asked: 0 }
     }
 
     fn waits(&self) -> bool {
@@ -138,13 +141,17 @@ impl Place {
     }
 
     async fn appear(&mut self, model: &Model) {
+        if self.handle.is_some() && !self.alone.load(Ordering::SeqCst) {
+            self.next_look = None;
+            return;
+        }
         self.drop_handle().await;
-        let offline = Arc::new(AtomicBool::new(false));
-        match timeout(ANSWERS, self.connect(model, offline.clone())).await {
+        self.alone = Arc::default();
+        match timeout(ANSWERS, self.connect(model)).await {
             Ok(Ok(handle)) => {
                 self.handle = Some(handle);
                 self.pause = BUS_FIRST;
-                let alone = offline.load(Ordering::SeqCst);
+                let alone = self.alone.load(Ordering::SeqCst);
                 self.asked = if alone { self.asked + 1 } else { 0 };
                 self.next_look = (alone && self.asked < ASKED_AGAIN).then(|| Instant::now() + BUS_FIRST);
             }
@@ -161,16 +168,13 @@ impl Place {
         }
     }
 
-    async fn connect(
-        &mut self,
-        model: &Model,
-        offline: Arc<AtomicBool>,
-    ) -> Result<Handle<Shown>, ksni::Error> {
+    async fn connect(&mut self, model: &Model) -> Result<Handle<Shown>, ksni::Error> {
         if self.bus.is_none() {
             let bus = zbus::Connection::session().await.map_err(ksni::Error::Dbus)?;
             self.bus = Some(bus.into());
         }
-        let shown = Shown { model: model.clone(), clicks: self.clicks.clone(), themed: self.themed, offline };
+        let alone = self.alone.clone();
+        let shown = Shown { model: model.clone(), clicks: self.clicks.clone(), themed: self.themed, alone };
         // Whoever shows trays may come later; ksni then registers by itself.
         shown.assume_sni_available(true).spawn().await
     }
@@ -206,8 +210,7 @@ struct Shown {
     clicks: mpsc::UnboundedSender<Clicked>,
     /// Whether the desktop's icon theme has our pictures, for a panel to draw in its own colour.
     themed: bool,
-    /// Nobody who shows trays was there at the start.
-    offline: Arc<AtomicBool>,
+    alone: Arc<AtomicBool>,
 }
 
 impl Shown {
@@ -250,11 +253,11 @@ impl Tray for Shown {
     }
 
     fn watcher_online(&self) {
-        self.offline.store(false, Ordering::SeqCst);
+        self.alone.store(false, Ordering::SeqCst);
     }
 
     fn watcher_offline(&self, _reason: OfflineReason) -> bool {
-        self.offline.store(true, Ordering::SeqCst);
+        self.alone.store(true, Ordering::SeqCst);
         true
     }
 }
@@ -363,7 +366,7 @@ mod tests {
     fn shown(rows: Vec<Row>) -> (Shown, mpsc::UnboundedReceiver<Clicked>) {
         let (clicks, clicked) = mpsc::unbounded_channel();
         let model = Model { rows, icon: Icon::Idle, tooltip: String::new() };
-        (Shown { model, clicks, themed: false, offline: Arc::default() }, clicked)
+        (Shown { model, clicks, themed: false, alone: Arc::default() }, clicked)
     }
 
     #[test]
