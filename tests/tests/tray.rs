@@ -30,6 +30,7 @@ impl Bus {
             .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
             .arg(format!("--address={}", Self::address(household)))
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("dbus-daemon starts");
         // It says its address when it listens.
