@@ -87,7 +87,7 @@ async fn from_an_empty_machine_to_an_answer_of_odin() {
 #[tokio::test]
 async fn a_window_closed_in_mid_answer_loses_nothing_of_it() {
     let (mut household, screen) = on_a_screen().await;
-    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "12");
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "30");
     household.serve(&["--rehearsal"]).await;
     household.asgard(&["up", "standard"]).await.ok();
     let window = Window::open(&household, &["--rehearsal"]).await;
