@@ -9,12 +9,14 @@
 )]
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use journeys::display::{SOON, Screen};
 use journeys::household::{Household, program, state_of};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep};
 
 struct Row {
@@ -78,12 +80,14 @@ async fn window() -> Vec<Row> {
     vec![Row { name: "window painted after exec, median of 6", value: median, unit: "s", target: 0.8 }]
 }
 
-/// The controller with nothing to do, the window closed: everyone asleep, then with two agents awake.
+/// The controller with nothing to do, its tray shown and the window closed: everyone asleep, then two agents awake.
 async fn controller() -> Vec<Row> {
     let mut household = Household::new();
     let screen = Screen::start(640, 480).await;
     screen.dress(&mut household);
+    let mut desktop = Desktop::start(&household).await;
     household.serve(&["--rehearsal"]).await;
+    desktop.until("registered").await;
     let pid = household.controller_pid().unwrap();
     let asleep = idle(pid).await;
     household.asgard(&["up", "standard"]).await.ok();
@@ -105,6 +109,42 @@ async fn controller() -> Vec<Row> {
         rows.push(Row { name: cpu, value: share * 100.0, unit: "%", target: 0.5 });
     }
     rows
+}
+
+/// What shows the tray: the watcher that the tray's journeys use.
+struct Desktop {
+    _program: Child,
+    /// It ends when this is closed.
+    _to: ChildStdin,
+    says: Lines<BufReader<ChildStdout>>,
+}
+
+impl Desktop {
+    async fn start(household: &Household) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tray/watcher.py");
+        // The system's Python, which has the system's packages.
+        let mut command = household.command("/usr/bin/python3");
+        let mut program =
+            command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 starts");
+        let says = BufReader::new(program.stdout.take().unwrap()).lines();
+        let to = program.stdin.take().unwrap();
+        let mut desktop = Self { _program: program, _to: to, says };
+        desktop.until("watching").await;
+        desktop
+    }
+
+    async fn until(&mut self, event: &str) {
+        let wanted = format!("{event:?}");
+        let said = async {
+            while let Some(line) = self.says.next_line().await.unwrap() {
+                if line.contains(&wanted) {
+                    return;
+                }
+            }
+            panic!("the tray's watcher ended");
+        };
+        tokio::time::timeout(SOON, said).await.unwrap_or_else(|_| panic!("the tray was never {event}"));
+    }
 }
 
 /// PSS at the end, and the share of one core, over 30 s that begin after it has settled.
