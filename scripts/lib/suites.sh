@@ -67,6 +67,9 @@ run_browser() {
     (cd ui && npm run --silent test:browser)
 }
 
+journey commands commands 300
+run_commands() { run_journey commands; }
+
 journey process journey-process 600
 run_journey_process() { run_journey process; }
 

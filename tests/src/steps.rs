@@ -39,7 +39,7 @@ pub fn journal_holds(household: &Household) {
     let entries = rehearsal::journal::read(&household.journal()).expect("the journal is readable");
     assert!(!entries.is_empty(), "nothing was written into the journal");
     let (peak, by_agent) = rehearsal::journal::peak(&entries);
-    let room = 120 * MB - (11.2 * MB as f64) as u64;
+    let room = 120 * MB - 112 * MB / 10;
     assert!(peak <= room, "{peak} bytes were held at once, {room} is the room: {by_agent:?}");
     assert!(
         !rehearsal::journal::overlap(&entries, "odin", "valkyrie"),
@@ -87,7 +87,8 @@ pub async fn the_first_journey(household: &Household) {
 
     let plan = household.json(&["plan", "odin"]).await;
     assert_eq!(plan["fits"], true, "{plan:#}");
-    assert_eq!((plan["pools"][0]["planned_bytes"].as_f64().unwrap() / MB as f64 * 10.0).round(), 873.0);
+    let planned = plan["pools"][0]["planned_bytes"].as_u64().unwrap();
+    assert_eq!((planned * 10 + MB / 2) / MB, 873, "87.3 MB: {planned}");
 
     household.json(&["switch", "standard"]).await;
     let status = household.status().await;

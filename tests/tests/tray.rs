@@ -127,8 +127,7 @@ impl Desktop {
 fn row<'a>(rows: &'a [(String, Value)], label: &str) -> &'a Value {
     rows.iter()
         .find(|(text, _)| text.starts_with(label))
-        .map(|(_, row)| row)
-        .unwrap_or_else(|| panic!("no row begins with {label:?}: {rows:#?}"))
+        .map_or_else(|| panic!("no row begins with {label:?}: {rows:#?}"), |(_, row)| row)
 }
 
 fn checked(rows: &[(String, Value)], label: &str) -> bool {
@@ -172,7 +171,7 @@ async fn the_menu_is_read_by_label_and_a_click_switches() {
     assert_eq!(item["pictures"], serde_json::json!([[24, 24, 2304], [48, 48, 9216]]));
     assert!(item["tooltip"].as_str().unwrap().starts_with("Asgard, rehearsal"), "{item:#}");
 
-    let rows = desktop.wait_rows("the memory and the profiles", |rows| checked_head(rows)).await;
+    let rows = desktop.wait_rows("the memory and the profiles", checked_head).await;
     assert!(rows[0].0.contains(" of 120 MB, ") && rows[0].1["enabled"] == false, "{rows:#?}");
     assert!(rows.iter().any(|(label, _)| label.starts_with("Rehearsal")), "{rows:#?}");
     for profile in ["standard, 63 MB", "heimdall, 72 MB", "loki, 76 MB", "frigga, 83 MB", "odin, 87 MB"] {

@@ -105,9 +105,9 @@ impl Client {
     }
 
     pub async fn call<R: DeserializeOwned>(&self, cmd: &str, payload: impl Serialize) -> Result<R, ApiError> {
-        let payload = serde_json::to_value(payload).map_err(unreadable)?;
+        let payload = serde_json::to_value(payload).map_err(|e| unreadable(&e))?;
         let answer = self.call_value(cmd, payload).await?;
-        serde_json::from_value(answer).map_err(unreadable)
+        serde_json::from_value(answer).map_err(|e| unreadable(&e))
     }
 
     /// Ask for a stream of chunks. Dropping the stream ends it on the other side too.
@@ -124,11 +124,11 @@ impl Client {
     }
 }
 
-fn unreadable(e: serde_json::Error) -> ApiError {
+fn unreadable(e: &serde_json::Error) -> ApiError {
     ApiError::new(
         Code::Failed,
         format!("The answer of the controller could not be read: {e}."),
-        "The controller may be of another version: stop it with `asgard serve --stop` and start it again.",
+        "The controller may be of another version: end it (agents keep running) and start it again.",
     )
 }
 

@@ -4,6 +4,7 @@
 //! fails or the person cancels, what ran before is put back by a plan of its own.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use domain::memory::{Bytes, Unit};
 use domain::plan::{
     Action, Goal, Headroom, Plan, Step, claims, headroom, ledgers, memory_returned, plan, plan_undo,
 };
-use domain::pool::{PoolReading, Share, Shares};
+use domain::pool::{PoolReading, Shares};
 use domain::stack::Agent;
 use engine::{Engine, EngineError, ErrorKind, StartProgress};
 use jiff::{SignedDuration, Timestamp};
@@ -365,7 +366,11 @@ fn new_key() -> Result<domain::secret::Secret, EngineError> {
     getrandom::fill(&mut bytes).map_err(|e| {
         EngineError::new(ErrorKind::Failed, format!("The system gives no random bytes ({e})."), "Try again.")
     })?;
-    Ok(domain::secret::Secret::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()))
+    let mut text = String::with_capacity(48);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(domain::secret::Secret::new(text))
 }
 
 /// Starts one agent and waits until it has answered.
@@ -386,8 +391,8 @@ async fn start(ctx: &Ctx, agent: &Agent, wait_ready: usize, cancel: &Cancellatio
     }
     look_at_headroom(ctx, agent, cancel).await?;
     let began = Instant::now();
-    let (before, _) = ctx.world.read(&ctx.state.state());
-    ctx.state.tell(Event::Began { agent: name.clone() }).await;
+    let (baseline, _) = ctx.world.read(&ctx.state.state());
+    ctx.state.tell(Event::Began { agent: name.clone(), baseline }).await;
     let engine = match ctx.world.engine_for(agent).await {
         Ok(engine) => engine,
         Err(error) => return Err(fail(ctx, name, &error).await),
@@ -424,7 +429,8 @@ async fn start(ctx: &Ctx, agent: &Agent, wait_ready: usize, cancel: &Cancellatio
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    measure(ctx, agent, &before).await;
+    // What it holds is read once more while it still counts as loading, against the pools before its start.
+    read(ctx).await;
     ctx.state.tell(Event::Ready { agent: name.clone() }).await;
     record_start(ctx, agent, seconds).await;
     happened(
@@ -519,27 +525,6 @@ async fn look_at_headroom(ctx: &Ctx, agent: &Agent, cancel: &CancellationToken) 
             () = cancel.cancelled() => return Err(Stuck::Cancelled),
         }
     }
-}
-
-/// What the serialised start took of each pool. A rehearsal reports by itself; processes are measured by theirs.
-async fn measure(ctx: &Ctx, agent: &Agent, before: &[PoolReading]) {
-    read(ctx).await;
-    let state = ctx.state.state();
-    if state.agents.get(&agent.name).is_some_and(|l| l.measured.is_some()) {
-        return;
-    }
-    let shares: Shares = before
-        .iter()
-        .filter_map(|b| {
-            let now = state.pools.iter().find(|p| p.id == b.id)?;
-            let total = now.used.saturating_sub(b.used);
-            let device =
-                now.device_used.unwrap_or_default().saturating_sub(b.device_used.unwrap_or_default());
-            let device = if now.device_used.is_some() { Bytes(device.0.min(total.0)) } else { Bytes::ZERO };
-            Some((b.id.clone(), Share { device, host: total.saturating_sub(device) }))
-        })
-        .collect();
-    ctx.state.tell(Event::Measured { agent: agent.name.clone(), shares }).await;
 }
 
 async fn record_start(ctx: &Ctx, agent: &Agent, seconds: f64) {

@@ -59,7 +59,7 @@ impl App {
         let ctx = &self.ctx;
         match call::<Request>(cmd, payload)? {
             Request::Status(_) => json(view::status(&ctx.state.state(), Timestamp::now())),
-            Request::Profiles(_) => json(view::profiles(&ctx.state.state()).map_err(plan_error)?),
+            Request::Profiles(_) => json(view::profiles(&ctx.state.state()).map_err(|e| plan_error(&e))?),
             Request::Plan(asked) => json(self.plan(&asked)?),
             Request::Switch(asked) => {
                 json(self.wish(Goal::Profile(asked.profile.clone()), asked.profile).await?)
@@ -202,7 +202,7 @@ impl App {
                 ));
             }
         };
-        let plan = plan(&state.stack, &state.situation(), &goal).map_err(plan_error)?;
+        let plan = plan(&state.stack, &state.situation(), &goal).map_err(|e| plan_error(&e))?;
         Ok(view::plan_shape(&plan, &state.stack_hash))
     }
 
@@ -285,7 +285,7 @@ impl App {
     }
 
     async fn run_length(&self, engine: &Arc<dyn engine::Engine>, agent: &AgentName) -> usize {
-        engine.log_tail(agent, 100_000).await.map(|lines| lines.len()).unwrap_or(0)
+        engine.log_tail(agent, 100_000).await.map_or(0, |lines| lines.len())
     }
 
     fn known(&self, agent: &str) -> Result<AgentName, ApiError> {
@@ -326,7 +326,15 @@ impl App {
             saved: state.source.saved,
             text: state.source.text.clone(),
             problems: state.source.problems.clone(),
-            notes: state.stack.notes.iter().map(|n| n.message.clone()).collect(),
+            notes: state
+                .stack
+                .notes
+                .iter()
+                .map(|n| match n.path.get(1).and_then(|a| AgentName::new(a).ok()) {
+                    Some(agent) => format!("{}: {}", agent.proper(), n.message),
+                    None => n.message.clone(),
+                })
+                .collect(),
         }
     }
 }

@@ -70,7 +70,7 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
         options.machine().pools()
     };
     let situation = read_situation(&stack, pools, ask.from.as_ref())?;
-    let plan = plan(&stack, &situation, &Goal::Profile(ask.profile.clone())).map_err(plan_error)?;
+    let plan = plan(&stack, &situation, &Goal::Profile(ask.profile.clone())).map_err(|e| plan_error(&e))?;
     Ok(view::plan_shape(&plan, &hash))
 }
 
@@ -78,7 +78,7 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
 ///
 /// # Errors
 /// A profile that is not in the stack, or a document that is none.
-pub fn read_situation(
+fn read_situation(
     stack: &Stack,
     pools: Vec<PoolReading>,
     from: Option<&FromState>,
@@ -89,7 +89,7 @@ pub fn read_situation(
         Some(FromState::Profile(name)) => {
             let profile = stack
                 .profile(name)
-                .ok_or_else(|| plan_error(domain::plan::PlanError::UnknownProfile(name.clone())))?;
+                .ok_or_else(|| plan_error(&domain::plan::PlanError::UnknownProfile(name.clone())))?;
             // What a profile holds is added to what is used now: nothing of it runs yet.
             let agents: Vec<AgentName> = profile.agents.clone();
             situation.profile = Some(name.clone());

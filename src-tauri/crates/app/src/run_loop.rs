@@ -180,7 +180,8 @@ impl Pending {
         // The figures a wish is judged by are those of now.
         let (pools, measured) = ctx.world.read(&self.state);
         self.apply(Event::Read { pools, measured });
-        let plan = plan(&self.state.stack, &self.state.situation(), &wish.goal).map_err(plan_error)?;
+        let plan =
+            plan(&self.state.stack, &self.state.situation(), &wish.goal).map_err(|e| plan_error(&e))?;
         if plan.fits { Ok(plan) } else { Err(ApiError::new(Code::DoesNotFit, plan.reason, plan.next)) }
     }
 
@@ -204,7 +205,7 @@ impl Pending {
     }
 }
 
-pub(crate) fn plan_error(error: PlanError) -> ApiError {
+pub(crate) fn plan_error(error: &PlanError) -> ApiError {
     let message = error.to_string();
     match error {
         PlanError::UnknownProfile(_) => {

@@ -136,9 +136,10 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let loaded = store::stack_file::load(&paths.stack_file(), stack_watch::scale(rehearsal.is_some()));
     let source = stack_watch::source(&loaded);
     // A file that does not hold must not keep the person from their machine: the shipped stack serves until then.
-    let (stack, hash) = match loaded.stack {
-        Ok(stack) => (stack, loaded.hash),
-        Err(_) => {
+    let (stack, hash) = if let Ok(stack) = loaded.stack {
+        (stack, loaded.hash)
+    } else {
+        {
             let text = store::stack_file::shipped_text(stack_watch::scale(rehearsal.is_some()));
             let stack =
                 store::stack_file::check(&paths.stack_file(), &text, stack_watch::scale(rehearsal.is_some()))

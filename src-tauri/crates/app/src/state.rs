@@ -29,6 +29,8 @@ pub(crate) struct AgentLive {
     pub(crate) instance: Option<Instance>,
     pub(crate) engine: Option<String>,
     pub(crate) measured: Option<Shares>,
+    /// The pools just before its start: what they gained since is its own, because starts are serialised.
+    pub(crate) baseline: Vec<PoolReading>,
     pub(crate) figures: Figures,
     /// The log of a run whose container is gone.
     pub(crate) kept_log: Arc<Vec<String>>,
@@ -48,6 +50,7 @@ impl AgentLive {
             instance: None,
             engine: None,
             measured: None,
+            baseline: Vec::new(),
             figures: Figures::default(),
             kept_log: Arc::default(),
         }
@@ -184,6 +187,7 @@ pub(crate) enum Event {
     },
     Began {
         agent: AgentName,
+        baseline: Vec<PoolReading>,
     },
     Started {
         agent: AgentName,
@@ -339,12 +343,15 @@ impl State {
                     live.drain_until = Some(until);
                 }
             }
-            Event::Began { agent } => {
+            Event::Began { agent, baseline } => {
                 if let Some(live) = self.agents.get_mut(&agent) {
                     live.enter(AgentState::Starting, now);
                     live.stage = Some(Stage::Container);
                     live.start_began = Some(now);
                     live.kept_log = Arc::default();
+                    // Nothing yet, which is not the same as unknown.
+                    live.measured = Some(Shares::new());
+                    live.baseline = baseline;
                 }
             }
             Event::Started { agent, engine, instance } => {

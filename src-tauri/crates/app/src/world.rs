@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::agent::AgentName;
+use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
-use domain::pool::{PoolId, PoolReading, Share, Shares};
+use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
 use domain::stack::{Agent, Runs, Stack};
 use engine::backend::{Host, Rehearsal, StandIn};
 use engine::container::ContainerEngine;
@@ -20,18 +20,18 @@ use crate::state::State;
 
 /// How a rehearsal is played.
 #[derive(Debug, Clone)]
-pub struct RehearsalOptions {
+pub(crate) struct RehearsalOptions {
     /// This program under its hidden subcommand, for stand-ins that are processes.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// The static program for stand-ins that are containers.
-    pub program: Option<PathBuf>,
+    pub(crate) program: Option<PathBuf>,
     /// `ASGARD_REHEARSAL_*` variables that are handed on.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// What other programs hold on the played machine.
-    pub other: Bytes,
+    pub(crate) other: Bytes,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub(crate) paths: Paths,
     pub(crate) identity: Identity,
     pub(crate) rehearsal: Option<RehearsalOptions>,
@@ -146,18 +146,15 @@ impl World {
             return (vec![pool], measured);
         }
         let pools = self.machine.pools();
-        if let Some(ram) = pools.first() {
-            for (name, live) in &state.agents {
-                let Some(instance) =
-                    live.instance.as_ref().filter(|_| live.engine.as_deref() == Some(self.processes.id()))
-                else {
-                    continue;
-                };
+        for (name, live) in &state.agents {
+            let Some(instance) = &live.instance else { continue };
+            if live.engine.as_deref() == Some(self.processes.id()) {
+                let Some(ram) = pools.iter().find(|p| p.kind != PoolKind::Vram) else { continue };
                 let host = Bytes(hardware::process_memory(&instance.pids));
-                measured.insert(
-                    name.clone(),
-                    Shares::from([(ram.id.clone(), Share { device: Bytes::ZERO, host })]),
-                );
+                let share = Share { device: Bytes::ZERO, host };
+                measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
+            } else if live.state == AgentState::Loading && !live.baseline.is_empty() {
+                measured.insert(name.clone(), gained(&live.baseline, &pools));
             }
         }
         (pools, measured)
@@ -266,6 +263,25 @@ impl World {
         })?;
         Ok(Some(path))
     }
+}
+
+/// What the pools gained since `before`.
+fn gained(before: &[PoolReading], now: &[PoolReading]) -> Shares {
+    before
+        .iter()
+        .filter_map(|b| {
+            let n = now.iter().find(|n| n.id == b.id)?;
+            let total = n.used.saturating_sub(b.used);
+            let device = n.device_used.unwrap_or_default().saturating_sub(b.device_used.unwrap_or_default());
+            // Without a figure of the GPU's own, a card's pool is all the GPU's and ordinary memory none of it.
+            let device = match (n.device_used, n.kind) {
+                (Some(_), _) => device.min(total),
+                (None, PoolKind::Vram) => total,
+                (None, _) => Bytes::ZERO,
+            };
+            Some((b.id.clone(), Share { device, host: total.saturating_sub(device) }))
+        })
+        .collect()
 }
 
 /// The capacity of the pool an agent takes most of.

@@ -22,7 +22,7 @@ impl Screen {
     }
 
     /// How many columns there are to draw on.
-    pub(crate) fn width(self) -> usize {
+    pub(crate) fn width() -> usize {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
         size.filter(|columns| *columns > 0).unwrap_or(80)
     }

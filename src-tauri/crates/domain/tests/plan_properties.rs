@@ -12,7 +12,7 @@ use common::case::{Case, cases};
 use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
 use domain::plan::{Action, Goal, Plan, Running, claims, plan};
-use domain::pool::{PoolId, PoolReading, Share, Shares};
+use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -51,7 +51,8 @@ impl Case {
             held.values().filter_map(|s| s.get(&pool.id)).map(|s| i128::from(f(s).0)).sum()
         };
         let other = self.other[&pool.id];
-        let programs = i128::from(other.total().0.max(6 * UNIT));
+        let counted = if pool.kind == PoolKind::Vram { UNIT / 2 } else { 6 * UNIT };
+        let programs = i128::from(other.total().0.max(counted));
         let lost = self.situation.lost.get(&pool.id).map_or(0, |b| i128::from(b.0));
         let limit = i128::from(self.stack.memory.by_pool[&pool.id].0);
         let device =

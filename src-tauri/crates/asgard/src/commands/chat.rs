@@ -2,11 +2,12 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use api::ApiError;
 use api::client::Client;
 use api::shapes::chat::{Conversation, Message, MessageState, ReplyChunk, ReplyStats};
-use api::shapes::status::Failure;
-use serde_json::json;
+use api::shapes::status::{Failure, Status};
+use api::{ApiError, Code};
+use domain::agent::AgentState;
+use serde_json::{Value, json};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
@@ -18,6 +19,7 @@ use crate::words::proper;
 pub(super) async fn run(screen: Screen, agent: &str, prompt: &str) -> Result<Answer, ApiError> {
     let client = reach::running_or_started(screen).await?;
     let mut interrupts = super::interrupts()?;
+    awake(screen, &client, agent, &mut interrupts).await?;
     let conversation: Conversation = client.call("new_conversation", json!({ "agent": agent })).await?;
     let mut talk = Talk { screen, client, conversation: conversation.id };
     if !prompt.trim().is_empty() {
@@ -56,6 +58,47 @@ pub(super) async fn run(screen: Screen, agent: &str, prompt: &str) -> Result<Ans
             }
             Err(error) => return Err(error),
         };
+    }
+}
+
+/// Waits for an agent that is on its way: one that was asked for a moment ago, or one that a controller which has
+/// just been started is getting to know again. What sleeps is not woken here, and the first message says so.
+async fn awake(
+    screen: Screen,
+    client: &Client,
+    agent: &str,
+    interrupts: &mut Signal,
+) -> Result<(), ApiError> {
+    let mut changes = client.open("watch", json!({}))?;
+    let mut said = false;
+    loop {
+        let status: Status = super::read(&client.call_value("status", json!({})).await?)?;
+        let coming = status.agents.iter().any(|a| {
+            a.name == agent
+                && matches!(a.state, AgentState::Pulling | AgentState::Starting | AgentState::Loading)
+        });
+        if !coming {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut said, true) {
+            screen.aside(&format!("Waiting until {} answers.", proper(agent)));
+        }
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => change?,
+                _ = interrupts.recv() => {
+                    let next = "See how far it is with: asgard status";
+                    return Err(ApiError::new(Code::Cancelled, format!("{} was not waited for.", proper(agent)), next));
+                }
+            };
+            match change {
+                None => return Ok(()),
+                Some(change) if change.get("revision").and_then(Value::as_u64) > Some(status.revision) => {
+                    break;
+                }
+                Some(_) => {}
+            }
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn read<T: DeserializeOwned>(value: &Value) -> Result<T, ApiError> {
         ApiError::new(
             Code::Failed,
             format!("The answer of the controller could not be read: {error}."),
-            "It may be of another version: end it from the tray and start it again.",
+            "It may be of another version: end it (agents keep running) and start it again.",
         )
     })
 }

@@ -145,7 +145,7 @@ impl Lines {
         if self.screen.terminal {
             // Back to the beginning, and the rest of the old line away.
             let text = crate::words::plain(&capital(&progress(switching)));
-            self.screen.piece(&format!("\r\x1b[K{}", cut(&text, self.screen.width())));
+            self.screen.piece(&format!("\r\x1b[K{}", cut(&text, Screen::width())));
             self.drawn = true;
             return;
         }

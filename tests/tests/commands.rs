@@ -1,0 +1,262 @@
+//! The commands as scripts and people use them: exit codes, documents, and what goes to which side.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use journeys::household::{Household, Output, program, state_of};
+use journeys::steps::awake;
+use rustix::process::{Pid, Signal, getpgid, getsid, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn quick() -> Household {
+    let mut household = Household::new();
+    household.set("ASGARD_REHEARSAL_LOAD_MS", "300").set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "200");
+    household
+}
+
+/// The process that holds the controller's lock.
+fn controller(household: &Household) -> Pid {
+    let text = std::fs::read_to_string(household.path("run/asgard/controller.lock")).unwrap();
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+/// Every document of a stream.
+fn documents(output: &Output) -> Vec<Value> {
+    output.stdout.lines().map(|line| serde_json::from_str(line).expect("one document a line")).collect()
+}
+
+#[tokio::test]
+async fn a_wish_starts_a_controller_that_outlives_it() {
+    let household = quick();
+    let up = household.asgard(&["up"]).await.ok();
+    assert!(up.stderr.contains("Starting the controller."), "{up:#?}");
+    assert!(up.stdout.contains("standard is active."), "{up:#?}");
+    assert!(!up.stdout.contains('\u{a0}') && !up.stdout.contains('\r'), "a pipe gets plain lines: {up:#?}");
+    let pid = controller(&household);
+    assert_eq!(getsid(Some(pid)).unwrap(), pid, "it has a session of its own");
+    assert_eq!(getpgid(Some(pid)).unwrap(), pid);
+    let status = household.status().await;
+    assert_eq!(awake(&status), ["thor", "valkyrie"].map(String::from).into());
+
+    // The commands of later are answered by the same one, also those that would start one.
+    household.json(&["start", "heimdall"]).await;
+    assert_eq!(controller(&household), pid);
+    let down = household.json(&["down"]).await;
+    assert_eq!(down["result"], "done", "{down:#}");
+    assert!(awake(&household.status().await).is_empty());
+}
+
+#[tokio::test]
+async fn nothing_runs() {
+    let household = quick();
+    for command in [
+        vec!["status"],
+        vec!["down"],
+        vec!["stop", "thor"],
+        vec!["restart", "thor"],
+        vec!["health"],
+        vec!["logs", "thor"],
+    ] {
+        let refused = household.asgard(&command).await;
+        assert_eq!(refused.code, Some(3), "{command:?}: {refused:#?}");
+        assert_eq!(refused.stdout, "", "{command:?}");
+        let lines: Vec<&str> = refused.stderr.lines().collect();
+        assert_eq!(lines.len(), 2, "what happened, then what to do: {lines:?}");
+        let mut with_json = command.clone();
+        with_json.push("--json");
+        let refused = household.asgard(&with_json).await;
+        assert_eq!((refused.code, refused.stderr.as_str()), (Some(3), ""), "{command:?}");
+        assert_eq!(refused.json()["error"]["code"], "unreachable", "{command:?}");
+    }
+    // These read files only.
+    assert_eq!(household.json(&["plan", "odin"]).await["fits"], true);
+    assert_eq!(household.json(&["config", "check"]).await["problems"], json!([]));
+    assert_eq!(household.json(&["config", "path"]).await["saved"], false);
+    assert!(household.json(&["config", "schema"]).await["properties"]["agents"].is_object());
+    assert!(!household.path("run/asgard/control.sock").exists(), "and they start nothing");
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2() {
+    let household = quick();
+    for command in
+        [vec![], vec!["bench", "thor"], vec!["switch"], vec!["plan", "nope"], vec!["logs", "thor", "-n", "x"]]
+    {
+        assert_eq!(household.asgard(&command).await.code, Some(2), "{command:?}");
+        let mut with_json = vec!["--json"];
+        with_json.extend(&command);
+        let refused = household.asgard(&with_json).await;
+        assert_eq!(refused.code, Some(2), "{command:?}");
+        assert!(refused.json()["error"]["message"].as_str().unwrap().ends_with('.'), "{refused:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_stack_file_is_shown_with_its_line_and_an_editor_helps() {
+    let mut household = quick();
+    let file = household.path("config/asgard/stack.toml");
+    household.set("EDITOR", "printf 'nonsense = 1\\n' >>");
+    let edited = household.asgard(&["config", "edit"]).await;
+    assert_eq!(edited.code, Some(1), "{edited:#?}");
+    assert!(edited.stderr.contains("Saved the shipped stack"), "{edited:#?}");
+    let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+    let place = format!("{}:{lines}: ", file.display());
+    assert!(edited.stdout.starts_with(&place), "{place}: {edited:#?}");
+    let checked = household.asgard(&["config", "check", "--json"]).await;
+    assert_eq!(checked.code, Some(1));
+    assert_eq!(checked.json()["problems"][0]["line"], lines);
+    household.set("EDITOR", "sed -i '$d'");
+    household.asgard(&["config", "edit"]).await.ok();
+    household.set("EDITOR", "false");
+    assert_eq!(household.asgard(&["config", "edit"]).await.code, Some(1), "an editor that fails is said");
+}
+
+#[tokio::test]
+async fn a_switch_tells_its_steps_and_ends_with_the_outcome() {
+    let mut household = quick();
+    household.serve(&[]).await;
+    let switch = household.asgard(&["switch", "standard", "--json"]).await.ok();
+    let documents = documents(&switch);
+    let (outcome, steps) = documents.split_last().unwrap();
+    assert_eq!((&outcome["result"], &outcome["profile"]), (&json!("done"), &json!("standard")));
+    assert!(!steps.is_empty(), "{switch:#?}");
+    let numbers: Vec<u64> = steps.iter().map(|s| s["switching"]["step"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    assert!(steps.iter().any(|s| s["switching"]["stage"] == "wait_ready"), "{steps:#?}");
+    let again = household.asgard(&["switch", "standard"]).await.ok();
+    assert!(again.stdout.contains("standard is active."), "{again:#?}");
+}
+
+#[tokio::test]
+async fn a_conversation_of_lines_and_an_answer_in_pieces() {
+    let mut household = quick();
+    household.serve(&[]).await;
+    let asleep = household.asgard(&["chat", "heimdall", "hello"]).await;
+    assert_eq!(asleep.code, Some(1), "a message wakes nobody: {asleep:#?}");
+    assert!(
+        asleep.stderr.contains("asleep") && asleep.stderr.contains("asgard start heimdall"),
+        "{asleep:#?}"
+    );
+    household.json(&["start", "heimdall"]).await;
+
+    let pieces = household.asgard(&["chat", "heimdall", "hello", "there", "--json"]).await.ok();
+    let pieces = documents(&pieces);
+    assert_eq!(pieces.first().unwrap()["kind"], "started");
+    let said: String =
+        pieces.iter().filter_map(|p| (p["kind"] == "text").then(|| p["text"].as_str())?).collect();
+    let done = pieces.last().unwrap();
+    assert_eq!((&done["kind"], &done["message"]["state"]), (&json!("done"), &json!("done")));
+    let begun = pieces[0]["message"]["text"].as_str().unwrap();
+    assert_eq!(format!("{begun}{said}"), done["message"]["text"].as_str().unwrap());
+    assert!(said.contains("hello there"), "several words are one message: {said}");
+
+    let mut talk = household
+        .command(program("asgard"))
+        .args(["chat", "heimdall"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    talk.stdin.take().unwrap().write_all(b"first line\n\nsecond line\n").await.unwrap();
+    let talk = timeout(LONG, talk.wait_with_output()).await.expect("it ends with its input").unwrap();
+    assert!(talk.status.success(), "{talk:?}");
+    let text = String::from_utf8(talk.stdout).unwrap();
+    assert!(text.contains("first line") && text.contains("second line"), "{text}");
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_an_answer_and_keeps_what_came() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "5");
+    household.serve(&[]).await;
+    household.json(&["start", "heimdall"]).await;
+    let mut chat = household
+        .command(program("asgard"))
+        .args(["chat", "heimdall", "hello", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(chat.stdout.take().unwrap()).lines();
+    let mut next = async || -> Option<Value> {
+        let line = timeout(LONG, lines.next_line()).await.expect("a line").unwrap()?;
+        Some(serde_json::from_str(&line).unwrap())
+    };
+    while next().await.expect("the answer begins")["kind"] != "text" {}
+    let pid = Pid::from_raw(i32::try_from(chat.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let mut last = Value::Null;
+    while let Some(piece) = next().await {
+        last = piece;
+    }
+    assert_eq!(last["message"]["state"], "stopped", "{last:#}");
+    assert!(!last["message"]["text"].as_str().unwrap().is_empty());
+    assert_eq!(timeout(LONG, chat.wait()).await.expect("it ends").unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn what_changes_is_told_as_it_changes() {
+    let mut household = quick();
+    household.serve(&[]).await;
+    let mut watch = household
+        .command(program("asgard"))
+        .args(["status", "--watch", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    let mut next = async || -> Value {
+        let line = timeout(LONG, lines.next_line()).await.expect("a change").unwrap().expect("it goes on");
+        serde_json::from_str(&line).unwrap()
+    };
+    let state = |status: &Value| {
+        let agents = status["agents"].as_array().unwrap();
+        agents.iter().find(|a| a["name"] == "heimdall").unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(&next().await), "asleep");
+    let start = household.json(&["start", "heimdall"]);
+    let watching = async {
+        loop {
+            let status = next().await;
+            seen.push(state(&status));
+            if seen.last().unwrap() == "ready" {
+                return;
+            }
+        }
+    };
+    tokio::join!(start, watching);
+    assert!(seen.iter().any(|s| s == "loading"), "{seen:?}");
+
+    let log = household.asgard(&["logs", "heimdall", "-n", "3"]).await.ok();
+    assert_eq!(log.stdout.lines().count(), 3, "{log:#?}");
+    let mut follow = household
+        .command(program("asgard"))
+        .args(["logs", "heimdall", "-f", "-n", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let asking = household.asgard(&["health", "--deep"]);
+    let (line, health) = tokio::join!(timeout(LONG, lines.next_line()), asking);
+    assert!(line.expect("a new line").unwrap().is_some(), "the agent logs what it is asked");
+    assert_eq!(health.ok().stdout.lines().count(), 6, "one line for each agent");
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_controller_and_not_its_agents() {
+    let mut household = quick();
+    household.serve(&[]).await;
+    household.json(&["start", "heimdall"]).await;
+    kill_process(controller(&household), Signal::TERM).unwrap();
+    assert!(household.ended(LONG).await.success());
+    assert!(!household.path("run/asgard/control.sock").exists(), "the socket goes with it");
+    assert_eq!(household.asgard(&["status"]).await.code, Some(3));
+    // One that is started for a message finds the agent again, and waits until it knows it.
+    let said = household.asgard(&["chat", "heimdall", "hello"]).await.ok();
+    assert!(said.stdout.contains("hello"), "{said:#?}");
+    assert_eq!(state_of(&household.status().await, "heimdall"), "ready");
+}
