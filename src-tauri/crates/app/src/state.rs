@@ -217,10 +217,6 @@ pub(crate) enum Event {
         instance: Instance,
         ready: bool,
     },
-    Measured {
-        agent: AgentName,
-        shares: Shares,
-    },
     Read {
         pools: Vec<PoolReading>,
         measured: BTreeMap<AgentName, Shares>,
@@ -406,11 +402,6 @@ impl State {
                     live.instance = Some(instance);
                 }
                 self.settle(&agent, now);
-            }
-            Event::Measured { agent, shares } => {
-                if let Some(live) = self.agents.get_mut(&agent) {
-                    live.measured = Some(shares);
-                }
             }
             Event::Read { pools, measured } => {
                 let mut changed = self.pools != pools;
