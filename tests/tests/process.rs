@@ -164,3 +164,58 @@ async fn a_second_controller_says_that_one_runs() {
     assert_eq!(second.code, Some(1), "{second:#?}");
     assert!(second.stderr.contains("already runs"), "{second:#?}");
 }
+
+#[tokio::test]
+async fn a_server_of_others_is_shown_routed_to_and_left_alone() {
+    let mut household = quick();
+    let port = journeys::household::free_port();
+    let folder = household.path("config/asgard");
+    std::fs::create_dir_all(&folder).unwrap();
+    let stack = format!(
+        "version = 1\nname = \"others\"\nbase = \"none\"\n[agents.mimir]\nbackend = \"external\"\nendpoint = \"http://127.0.0.1:{port}\"\nmodel = \"m\"\n[profiles.none]\nagents = []\n"
+    );
+    std::fs::write(folder.join("stack.toml"), stack).unwrap();
+    household.serve(&[]).await;
+    assert_eq!(state_of(&household.status().await, "mimir"), "asleep");
+    let mut server = household.command(program("asgard"));
+    let port = port.to_string();
+    server.args([
+        "stand-in",
+        "llama-server",
+        "--model",
+        "m",
+        "--alias",
+        "mimir",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ]);
+    let mut server = server.env("ASGARD_AGENT", "mimir").stderr(Stdio::null()).spawn().unwrap();
+    household.wait_status("mimir is there", SWITCH, |s| state_of(s, "mimir") == "ready").await;
+    let (code, body) = ask(&household, "mimir", "Hello?", 8).await;
+    assert_eq!(code, 200, "{body}");
+    household.json(&["down"]).await;
+    assert!(server.try_wait().unwrap().is_none(), "it is never stopped");
+    server.kill().await.unwrap();
+    household.wait_status("mimir is gone", SWITCH, |s| state_of(s, "mimir") == "asleep").await;
+}
+
+/// A recorded machine with a GPU begins with the shipped stack asleep, and writes nothing.
+#[tokio::test]
+async fn a_machine_with_a_gpu_begins_with_the_real_stack_asleep() {
+    let mut household = quick();
+    let recorded = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../src-tauri/crates/hardware/fixtures/strix-halo-small-carveout");
+    household.set("ASGARD_SYSROOT", recorded);
+    household.serve(&[]).await;
+    let status = household.status().await;
+    assert!(!status.rehearsal);
+    assert!(awake(&status).is_empty());
+    assert_eq!(status.pools[0].kind, "unified");
+    assert!(!household.path("config/asgard/stack.toml").exists(), "nothing is written until the user saves");
+    // No engine is there: a sentence with a next step, not a hang.
+    let refused = household.asgard(&["start", "heimdall"]).await;
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert!(status.notices.iter().any(|n| n.message.contains("engine")), "{:#?}", status.notices);
+}

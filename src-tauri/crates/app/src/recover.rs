@@ -17,7 +17,11 @@ use crate::state::{EngineLive, Event};
 
 /// Asks every engine what it is and what of ours it runs.
 pub(crate) async fn look_at_engines(ctx: &Ctx) {
+    let external = ctx.state.state().stack.agents.iter().any(|a| !a.is_ours());
     for (engine, answer) in ctx.world.probes().await {
+        if engine.id() == "external" && !external {
+            continue;
+        }
         let seen = match answer {
             Ok(info) => EngineLive {
                 id: engine.id().to_owned(),
@@ -45,7 +49,11 @@ pub(crate) async fn adopt(ctx: &Ctx) {
     let state = ctx.state.state();
     for (engine_id, instance) in &instances {
         let known = state.agents.get(&instance.agent).and_then(|l| l.instance.as_ref());
-        if instance.phase != Phase::Running || known.is_some_and(|k| k.id == instance.id) {
+        // Servers of others are looked at by `look_at_external`.
+        if engine_id == "external"
+            || instance.phase != Phase::Running
+            || known.is_some_and(|k| k.id == instance.id)
+        {
             continue;
         }
         // During an operation what starts is told of by the carrier.
@@ -157,6 +165,43 @@ pub(crate) async fn look_at_agent(ctx: &Ctx, engine: &Arc<dyn Engine>, name: &Ag
         ctx.state.tell(Event::Failed { agent: name.clone(), failure, log }).await;
     }
     carry::read(ctx).await;
+}
+
+/// Servers of others come and go without a word; they are asked whenever the figures are read.
+pub(crate) async fn look_at_external(ctx: &Ctx) {
+    let state = ctx.state.state();
+    let names: Vec<AgentName> =
+        state.stack.agents.iter().filter(|a| !a.is_ours()).map(|a| a.name.clone()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let engine: Arc<dyn Engine> = ctx.world.external();
+    let Ok(there) = engine.list().await else { return };
+    for name in names {
+        let known = state.agents.get(&name).and_then(|l| l.instance.as_ref());
+        match (known, there.iter().find(|i| i.agent == name)) {
+            (None, Some(instance)) => {
+                let adopted = Event::Adopted {
+                    agent: name.clone(),
+                    engine: engine.id().to_owned(),
+                    instance: instance.clone(),
+                    ready: true,
+                };
+                ctx.state.tell(adopted).await;
+                happened(ctx, Severity::Info, Some(&name), format!("{} answers.", name.proper()));
+            }
+            (Some(_), None) => {
+                ctx.state.tell(Event::Slept { agent: name.clone() }).await;
+                happened(
+                    ctx,
+                    Severity::Warning,
+                    Some(&name),
+                    format!("{} no longer answers.", name.proper()),
+                );
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Finishes or undoes what a crash cut, by what fits from what runs now.

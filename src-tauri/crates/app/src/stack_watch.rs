@@ -69,6 +69,9 @@ pub(crate) async fn read_again(ctx: &Ctx) {
     } else if let Some(problem) = problem {
         happened(ctx, Severity::Failure, None, format!("The stack file does not hold: {}", problem.message));
     }
+    if let Some(stack) = &stack {
+        ctx.world.name_external(stack);
+    }
     ctx.state.tell(Event::StackRead { stack, hash, source }).await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use api::shapes::activity::Event as ActivityEvent;
@@ -15,6 +15,7 @@ use bifrost::{Gateway, Settings};
 use domain::agent::AgentName;
 use domain::plan::Goal;
 use engine::container::ContainerEngine;
+use engine::external::ExternalEngine;
 use engine::process::ProcessEngine;
 use engine::{Engine, EngineEvent, Identity};
 use futures_util::StreamExt;
@@ -166,6 +167,10 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         rehearsal: rehearsal.clone(),
         containers: Arc::new(containers),
         processes: Arc::new(ProcessEngine::new(identity.clone())),
+        external: RwLock::new(Arc::new(
+            ExternalEngine::new(crate::world::servers(&stack))
+                .map_err(|e| StartError::new(e.message, e.next))?,
+        )),
         machine: options.machine(),
         identity,
         http,

@@ -49,6 +49,7 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
     let rates = Rates::default();
     loop {
         carry::read(&ctx).await;
+        recover::look_at_external(&ctx).await;
         let state = ctx.state.state();
         for (name, live) in &state.agents {
             if live.state.answers() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
@@ -10,6 +10,7 @@ use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
 use domain::stack::{Agent, Runs, Stack};
 use engine::backend::{Host, Rehearsal, StandIn};
 use engine::container::ContainerEngine;
+use engine::external::{ExternalEngine, Server};
 use engine::process::ProcessEngine;
 use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch, Mount, Program};
 use hardware::Machine;
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) rehearsal: Option<RehearsalOptions>,
     pub(crate) containers: Arc<ContainerEngine>,
     pub(crate) processes: Arc<ProcessEngine>,
+    /// Made anew from each stack.
+    pub(crate) external: RwLock<Arc<ExternalEngine>>,
     pub(crate) machine: Machine,
     pub(crate) http: reqwest::Client,
     pub(crate) database: Arc<Mutex<Database>>,
@@ -46,8 +49,20 @@ pub(crate) struct World {
 
 impl World {
     /// Every engine that may hold agents of ours, reachable or not.
-    pub(crate) fn engines(&self) -> [Arc<dyn Engine>; 2] {
-        [self.containers.clone(), self.processes.clone()]
+    pub(crate) fn engines(&self) -> [Arc<dyn Engine>; 3] {
+        [self.containers.clone(), self.processes.clone(), self.external()]
+    }
+
+    pub(crate) fn external(&self) -> Arc<ExternalEngine> {
+        self.external.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over the servers of others that a stack names.
+    pub(crate) fn name_external(&self, stack: &Stack) {
+        match ExternalEngine::new(servers(stack)) {
+            Ok(engine) => *self.external.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine),
+            Err(error) => tracing::warn!("{error}"),
+        }
     }
 
     pub(crate) fn engine(&self, id: &str) -> Option<Arc<dyn Engine>> {
@@ -263,6 +278,23 @@ impl World {
         })?;
         Ok(Some(path))
     }
+}
+
+/// The servers of others in a stack. Their keys are not kept by Asgard yet, so those that want one refuse requests.
+pub(crate) fn servers(stack: &Stack) -> Vec<Server> {
+    stack
+        .agents
+        .iter()
+        .filter_map(|agent| match &agent.runs {
+            Runs::External { endpoint } => Some(Server {
+                agent: agent.name.clone(),
+                endpoint: endpoint.clone(),
+                key: domain::secret::Secret::default(),
+                revision: domain::stack::agent_hash(agent),
+            }),
+            Runs::Container { .. } | Runs::Process { .. } => None,
+        })
+        .collect()
 }
 
 /// What the pools gained since `before`.
