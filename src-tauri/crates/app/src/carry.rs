@@ -232,11 +232,16 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken) -> Resu
             Ok(())
         }
         () = cancel.cancelled() => {
-            ctx.leases.open(agent);
-            ctx.state.tell(Event::Moved { agent: agent.clone(), to: AgentState::Busy, detail: None }).await;
+            lift_drain(ctx, agent).await;
             Err(Stuck::Cancelled)
         }
     }
+}
+
+/// An agent that was to sleep stays after all: it takes requests again.
+async fn lift_drain(ctx: &Ctx, agent: &AgentName) {
+    ctx.leases.open(agent);
+    ctx.state.tell(Event::Ready { agent: agent.clone() }).await;
 }
 
 /// Stops an agent and waits until its memory is back.
@@ -573,6 +578,12 @@ async fn settled(ctx: &Ctx, plan: &Plan, cancel: &CancellationToken) -> Result<(
 /// The way back to what ran before.
 async fn undo(ctx: &Ctx, errand: &Errand) -> Result<(), String> {
     read(ctx).await;
+    let state = ctx.state.state();
+    for (name, live) in &state.agents {
+        if live.state == AgentState::Draining {
+            lift_drain(ctx, name).await;
+        }
+    }
     let state: Arc<State> = ctx.state.state();
     let back =
         plan_undo(&state.stack, &state.situation(), &errand.awake_before).map_err(|e| e.to_string())?;

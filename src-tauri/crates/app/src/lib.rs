@@ -25,6 +25,8 @@ mod sse;
 mod stack_watch;
 mod start;
 mod state;
+#[cfg(test)]
+mod state_tests;
 mod telemetry;
 mod tray_view;
 mod view;

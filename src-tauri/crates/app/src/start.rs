@@ -291,8 +291,9 @@ async fn open_gateway(app: &App, listen: SocketAddr) {
             });
             let failure = Failure {
                 code: "gateway_port".to_owned(),
-                message: format!("Bifrost cannot listen on {listen}: {cause}."),
-                next: "End the program that holds the port, or set another with BIFROST_PORT or [gateway] listen; then start Asgard again."
+                // The gateway's own sentence names the port and what to do about it.
+                message: cause.to_string(),
+                next: "Bifrost opens when Asgard is started again; BIFROST_PORT sets another port for once."
                     .to_owned(),
             };
             tracing::error!("{}", failure.message);
