@@ -14,6 +14,7 @@ mod carry;
 mod chat;
 mod commands;
 mod dispatch;
+mod errand;
 mod health;
 mod leases;
 mod offline;
@@ -30,6 +31,7 @@ mod state_tests;
 mod telemetry;
 mod tray_view;
 mod view;
+mod wake;
 mod world;
 
 pub use commands::App;

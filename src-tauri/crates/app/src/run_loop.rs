@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::carry::{self, Ctx, Errand};
+use crate::carry::{self, Ctx};
+use crate::errand::Errand;
 use crate::state::{Event, Operation, State};
 
 pub(crate) type Answer = oneshot::Sender<Result<Outcome, ApiError>>;

@@ -1,7 +1,7 @@
 //! The state as the tray's menu wants it.
 
 use domain::memory::Bytes;
-use domain::plan::{Goal, claims, plan};
+use domain::plan::{Goal, plan};
 use domain::tray::{AgentEntry, Head, ProfileEntry, Switching, TrayState};
 use jiff::Timestamp;
 
@@ -32,12 +32,7 @@ pub(crate) fn tray_state(state: &State, now: Timestamp) -> TrayState {
         .profiles
         .iter()
         .map(|p| {
-            let total: Bytes = p
-                .agents
-                .iter()
-                .filter_map(|a| state.stack.agent(a))
-                .map(|a| claims(a, &state.pools).values().map(|s| s.total()).max().unwrap_or_default())
-                .sum();
+            let total = view::profile_total(state, p);
             let plan = plan(&state.stack, &situation, &Goal::Profile(p.name.clone())).ok();
             ProfileEntry {
                 name: p.name.clone(),

@@ -9,7 +9,7 @@ use domain::agent::{AgentName, AgentState, Stage};
 use domain::memory::Bytes;
 use domain::plan::{Action, Goal, Plan, PlannedAgent, claims, ledgers, plan};
 use domain::pool::{Ledger, PoolKind, PoolReading, Shares};
-use domain::stack::{Agent, ClaimBasis};
+use domain::stack::{Agent, ClaimBasis, Profile};
 use jiff::Timestamp;
 
 use crate::state::{AgentLive, Operation, State};
@@ -308,12 +308,7 @@ pub(crate) fn profiles(state: &State) -> Result<shape::Profiles, domain::plan::P
         .iter()
         .map(|p| {
             let plan = plan(&state.stack, &situation, &Goal::Profile(p.name.clone()))?;
-            let total: Bytes = p
-                .agents
-                .iter()
-                .filter_map(|a| state.stack.agent(a))
-                .map(|a| largest(&claims(a, &state.pools)))
-                .sum();
+            let total = profile_total(state, p);
             Ok(shape::ProfileView {
                 name: p.name.clone(),
                 agents: p.agents.iter().map(ToString::to_string).collect(),
@@ -324,6 +319,12 @@ pub(crate) fn profiles(state: &State) -> Result<shape::Profiles, domain::plan::P
         })
         .collect::<Result<_, domain::plan::PlanError>>()?;
     Ok(shape::Profiles { profiles })
+}
+
+/// The sum of a profile's claims on the pool that each takes most of.
+pub(crate) fn profile_total(state: &State, profile: &Profile) -> Bytes {
+    let agents = profile.agents.iter().filter_map(|a| state.stack.agent(a));
+    agents.map(|a| largest(&claims(a, &state.pools))).sum()
 }
 
 pub(crate) fn plan_shape(plan: &Plan, stack_hash: &str) -> shape::Plan {
