@@ -6,6 +6,7 @@ use std::time::Duration;
 use journeys::household::{Household, program, state_of};
 use journeys::steps::{SWITCH, ask, awake, journal_holds, ready, the_first_journey};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 fn quick() -> Household {
     let mut household = Household::new();
@@ -218,4 +219,64 @@ async fn a_machine_with_a_gpu_begins_with_the_real_stack_asleep() {
     let refused = household.asgard(&["start", "heimdall"]).await;
     assert_ne!(refused.code, Some(0), "{refused:#?}");
     assert!(status.notices.iter().any(|n| n.message.contains("engine")), "{:#?}", status.notices);
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_an_answer_keeps_what_had_arrived() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "20");
+    household.serve(&[]).await;
+    household.json(&["start", "heimdall"]).await;
+    let client = household.client().await;
+    let conversation: Value = client.call("new_conversation", json!({"agent": "heimdall"})).await.unwrap();
+    let id = conversation["id"].as_i64().unwrap();
+    let mut reply =
+        client.open("send", json!({"conversation": id, "text": "Tell me a long story."})).unwrap();
+    // What is kept is written twice a second: enough has arrived when a second's worth of words has.
+    let mut seen = String::new();
+    while seen.split_whitespace().count() < 25 {
+        let chunk = reply.next().await.unwrap().expect("the reply goes on");
+        seen.push_str(chunk["text"].as_str().unwrap_or_default());
+    }
+    household.kill9().await;
+    household.serve(&[]).await;
+    let client = household.client().await;
+    let kept: Value = client.call("conversation", json!({"conversation": id})).await.unwrap();
+    let message = kept["messages"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((message["role"].as_str(), message["state"].as_str()), (Some("assistant"), Some("failed")));
+    let text = message["text"].as_str().unwrap();
+    assert!(
+        !text.is_empty() && seen.starts_with(&text[..text.len().min(seen.len())]),
+        "{text:?} of {seen:?}"
+    );
+    assert!(!message["error"]["next"].as_str().unwrap().is_empty());
+    // And the person can ask again.
+    household.wait_status("heimdall is adopted", SWITCH, |s| state_of(s, "heimdall") == "ready").await;
+    let mut again = client.open("retry", json!({"conversation": id})).unwrap();
+    let mut last = Value::Null;
+    while let Some(chunk) = again.next().await.unwrap() {
+        last = chunk;
+    }
+    assert_eq!((last["kind"].as_str(), last["message"]["state"].as_str()), (Some("done"), Some("done")));
+}
+
+#[tokio::test]
+async fn after_login_does_what_was_set_and_nothing_by_default() {
+    let mut household = quick();
+    household.serve(&["--after-login"]).await;
+    let client = household.client().await;
+    let settings: Value = client.call("settings", json!({})).await.unwrap();
+    assert_eq!(settings["after_login"], "nothing");
+    assert!(awake(&household.status().await).is_empty());
+    let entry = household.path("config/autostart/asgard.desktop");
+    assert!(!entry.exists(), "nothing is started after login unless it was asked for");
+    let _: Value = client.call("change_settings", json!({"after_login": "base_profile"})).await.unwrap();
+    let text = std::fs::read_to_string(&entry).unwrap();
+    assert!(text.contains("serve --after-login"), "{text}");
+    household.kill9().await;
+    household.serve(&["--after-login"]).await;
+    household.wait_status("the base profile is awake", SWITCH, |s| ready(s, &["thor", "valkyrie"])).await;
+    let client = household.client().await;
+    let _: Value = client.call("change_settings", json!({"after_login": "nothing"})).await.unwrap();
+    assert!(!entry.exists());
 }
