@@ -27,7 +27,7 @@ pub(crate) enum NotReady {
 /// Follows the log for progress, asks for health, and then for one answer.
 ///
 /// While the server loads its port is closed (vLLM) or says 503 (llama.cpp); nothing tells when that ends, so it is
-/// asked every 250 ms at first and every second later, and at once when the log says that it listens.
+/// asked often at first and every second later, and at once when the log says that it listens.
 pub(crate) async fn until_ready(
     ctx: &Ctx,
     agent: &Agent,
@@ -71,7 +71,11 @@ pub(crate) async fn until_ready(
             )
             .await);
         }
-        let pause = if began.elapsed() < Duration::from_secs(20) { 250 } else { 1000 };
+        let pause = match began.elapsed().as_secs() {
+            0..3 => 50,
+            3..20 => 250,
+            _ => 1000,
+        };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(pause)) => {}
             () = listening.notified() => {}
