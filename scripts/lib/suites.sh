@@ -83,6 +83,10 @@ needs_journey_docker() {
 }
 run_journey_docker() { run_journey docker; }
 
+journey engine_docker engine-docker 600
+needs_engine_docker() { needs_journey_docker; }
+run_engine_docker() { run_journey engine_docker; }
+
 journey crash crash 900
 run_crash() { run_journey crash; }
 

@@ -17,13 +17,21 @@ use tokio::time::Instant;
 pub struct DockerEngine {
     folder: tempfile::TempDir,
     daemon: Option<Child>,
+    /// Two engines in one network namespace undo each other's rules, so engines take turns, over all test programs.
+    _turn: File,
 }
 
 impl DockerEngine {
     /// Starts one and returns when it answers.
     pub async fn start() -> Self {
+        let turn = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(std::env::temp_dir().join("asgard-journeys-docker.lock"))
+            .unwrap();
+        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let folder = tempfile::Builder::new().prefix("asgard-docker-").tempdir_in("/tmp").unwrap();
-        let mut engine = Self { folder, daemon: None };
+        let mut engine = Self { folder, daemon: None, _turn: turn };
         engine.run().await;
         engine
     }

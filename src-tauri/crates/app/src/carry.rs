@@ -244,7 +244,8 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
     ctx.state.tell(Event::Moved { agent: agent.clone(), to: AgentState::Stopping, detail: None }).await;
     let result = engine.stop(agent, STOP_GRACE).await;
     if let Err(error) = result {
-        ctx.leases.open(agent);
+        // It runs on, as far as anybody knows; if not, its engine tells when it can be reached again.
+        lift_drain(ctx, agent).await;
         return Err(Stuck::Failed { agent: agent.clone(), failure: from_engine(&error) });
     }
     wait_memory(ctx, agent, &pools_before, held.as_ref()).await;
