@@ -129,8 +129,8 @@ fn pool(state: &State, l: &Ledger) -> Pool {
         .iter()
         .map(|(name, share)| {
             let reserved = state.reserved(name).get(&l.id).copied().unwrap_or_default();
-            let measured =
-                state.agents.get(name).and_then(|a| a.measured.as_ref()).and_then(|m| m.get(&l.id)).copied();
+            let known = state.agents.get(name).and_then(|a| a.measured.as_ref());
+            let measured = known.map(|m| m.get(&l.id).copied().unwrap_or_default());
             let parts = state.stack.agent(name).map(|a| parts(a, l.capacity)).unwrap_or_default();
             PoolAgent {
                 agent: name.to_string(),
