@@ -53,7 +53,7 @@ pub(crate) async fn until_ready(
         if looked.elapsed() >= Duration::from_millis(500) {
             looked = Instant::now();
             if let Some(exit) = ended(engine, &agent.name).await {
-                break Err(explained(ctx, agent, engine, exit).await);
+                break Err(explained(agent, engine, exit).await);
             }
         }
         if Instant::now() >= deadline {
@@ -127,7 +127,7 @@ async fn answered(
         Err(NoAnswer::Broke(_)) => {
             // The port closes a moment before the engine knows of the exit.
             let exit = exit_soon(engine, &agent.name).await;
-            match explained(ctx, agent, engine, exit.flatten()).await {
+            match explained(agent, engine, exit.flatten()).await {
                 NotReady::Failed { mut failure, log } => {
                     failure.message =
                         format!("{who} loaded, but crashed at its first token. {}", failure.message);
@@ -174,13 +174,7 @@ async fn exit_soon(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option
 }
 
 /// The failure of an agent that has ended, in plain words, from its log.
-pub(crate) async fn explained(
-    ctx: &Ctx,
-    agent: &Agent,
-    engine: &Arc<dyn Engine>,
-    exit: Option<i64>,
-) -> NotReady {
-    let _ = ctx;
+pub(crate) async fn explained(agent: &Agent, engine: &Arc<dyn Engine>, exit: Option<i64>) -> NotReady {
     let lines = engine.log_tail(&agent.name, 500).await.unwrap_or_default();
     let explanation = failure::explain(&lines, exit);
     NotReady::Failed {

@@ -159,7 +159,7 @@ pub(crate) async fn look_at_agent(ctx: &Ctx, engine: &Arc<dyn Engine>, name: &Ag
             format!("{} was stopped by another program.", name.proper()),
         );
         ctx.state.tell(Event::Slept { agent: name.clone() }).await;
-    } else if let NotReady::Failed { mut failure, log } = ready::explained(ctx, &agent, engine, exit).await {
+    } else if let NotReady::Failed { mut failure, log } = ready::explained(&agent, engine, exit).await {
         failure.message = format!("{} crashed. {}", name.proper(), failure.message);
         happened(ctx, Severity::Failure, Some(name), failure.message.clone());
         ctx.state.tell(Event::Failed { agent: name.clone(), failure, log }).await;

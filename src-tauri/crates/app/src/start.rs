@@ -140,18 +140,16 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let (stack, hash) = if let Ok(stack) = loaded.stack {
         (stack, loaded.hash)
     } else {
-        {
-            let text = store::stack_file::shipped_text(stack_watch::scale(rehearsal.is_some()));
-            let stack =
-                store::stack_file::check(&paths.stack_file(), &text, stack_watch::scale(rehearsal.is_some()))
-                    .map_err(|_| {
-                        StartError::new(
-                            "The shipped stack does not hold.",
-                            "This is a fault of Asgard's: report it.",
-                        )
-                    })?;
-            (stack, store::identity::hash(text.as_bytes()))
-        }
+        let text = store::stack_file::shipped_text(stack_watch::scale(rehearsal.is_some()));
+        let stack =
+            store::stack_file::check(&paths.stack_file(), &text, stack_watch::scale(rehearsal.is_some()))
+                .map_err(|_| {
+                    StartError::new(
+                        "The shipped stack does not hold.",
+                        "This is a fault of Asgard's: report it.",
+                    )
+                })?;
+        (stack, store::identity::hash(text.as_bytes()))
     };
     let uid = rustix::process::getuid().as_raw();
     let identity =
