@@ -18,6 +18,12 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
             "The window may not stop every agent and the controller in one request.",
             "Use \"Quit and stop agents\" in the tray, or: asgard down",
         )),
+        // Run by the window's own dialogs, outside of what the page can draw.
+        Request::Import(_) | Request::ConfirmStack(_) | Request::StopNeighbour(_) => Err(ApiError::new(
+            Code::Usage,
+            "The page may not ask for this by itself.",
+            "Use the button, which opens a dialog of the desktop.",
+        )),
         Request::Status(_)
         | Request::Profiles(_)
         | Request::Plan(_)
@@ -40,6 +46,22 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::ChangeSettings(_)
         | Request::Stack(_)
         | Request::SaveStack(_)
+        | Request::StackForm(_)
+        | Request::EditStack(_)
+        | Request::ApplyStack(_)
+        | Request::Presets(_)
+        | Request::UsePreset(_)
+        | Request::Export(_)
+        | Request::Confirmation(_)
+        | Request::Neighbours(_)
+        | Request::Adopt(_)
+        | Request::LeaveNeighbour(_)
+        | Request::UndoNeighbour(_)
+        | Request::Images(_)
+        | Request::CheckImages(_)
+        | Request::TryImage(_)
+        | Request::UndoImage(_)
+        | Request::RemoveImage(_)
         | Request::Shutdown(_) => Ok(()),
     }
 }

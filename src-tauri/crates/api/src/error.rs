@@ -25,6 +25,8 @@ pub enum Code {
     Unreachable,
     /// The stack file does not hold: exit code 1.
     Stack,
+    /// The stack came from somebody else, and nobody has confirmed what it would run. The window offers to show it.
+    Unconfirmed,
     /// The agent is not awake. The window offers "Switch and send".
     Asleep,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::shapes::{activity, agents, chat, plans, settings, status};
+use crate::shapes::{activity, agents, chat, images, neighbours, plans, settings, stacks, status};
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
 macro_rules! requests {
@@ -68,6 +68,42 @@ requests! {
     Stack(status::Nothing) -> settings::StackFile;
     /// Write the shipped stack to the stack file, where none exists yet.
     SaveStack(status::Nothing) -> settings::StackFile;
+    /// The stack as an editor shows it.
+    StackForm(status::Nothing) -> stacks::StackForm;
+    /// Change the stack file; nothing is restarted by it.
+    EditStack(stacks::EditRequest) -> stacks::Edited;
+    /// Restart the running agents whose part of the stack changed, those that nobody uses.
+    ApplyStack(status::Nothing) -> stacks::Applied;
+    Presets(status::Nothing) -> stacks::Presets;
+    /// Take a shipped stack; the file that is there is kept under another name.
+    UsePreset(stacks::PresetRequest) -> stacks::PresetUsed;
+    /// Read compose files, a .env, or a stack of somebody else.
+    Import(stacks::ImportRequest) -> stacks::Imported;
+    /// The stack in force in another form.
+    Export(stacks::ExportRequest) -> stacks::Exported;
+    /// What the stack in force would run, and whether a person must confirm it first.
+    Confirmation(status::Nothing) -> stacks::Confirmation;
+    /// A person has seen it and says yes.
+    ConfirmStack(stacks::ConfirmRequest) -> status::Nothing;
+    /// Model servers that run here and that Asgard did not start.
+    Neighbours(status::Nothing) -> neighbours::Neighbours;
+    /// Show, route to and count one of them; never restart it.
+    Adopt(neighbours::AdoptRequest) -> neighbours::Neighbours;
+    /// Stop one of them, without removing it.
+    StopNeighbour(neighbours::StopNeighbourRequest) -> neighbours::Neighbours;
+    /// Leave it alone, and do not ask again.
+    LeaveNeighbour(neighbours::NeighbourRequest) -> neighbours::Neighbours;
+    /// Take back what was answered: what was adopted is left, what was stopped is started again.
+    UndoNeighbour(neighbours::NeighbourRequest) -> neighbours::Neighbours;
+    Images(status::Nothing) -> images::Images;
+    /// Ask the registries for newer images under the same tags.
+    CheckImages(status::Nothing) -> images::Images;
+    /// Pull the newer image, restart one agent with it, and keep it if it answers.
+    TryImage(images::TryImageRequest) -> images::Images;
+    /// Back to the digest before.
+    UndoImage(images::ImageRequest) -> images::Images;
+    /// Remove an image that no agent uses.
+    RemoveImage(images::ImageRequest) -> images::Images;
     /// End the controller; agents keep running unless told otherwise.
     Shutdown(settings::ShutdownRequest) -> status::Nothing;
     => stream:

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ts_rs::{Config, TS};
 
 use crate::request;
-use crate::shapes::{activity, agents, chat, plans, settings, status};
+use crate::shapes::{activity, agents, chat, images, neighbours, plans, settings, stacks, status};
 
 /// The whole of `ui/src/lib/backend/types.ts`.
 pub fn generate() -> String {
@@ -17,6 +17,7 @@ pub fn generate() -> String {
         "export type AgentState =\n  | \"asleep\"\n  | \"pulling\"\n  | \"starting\"\n  | \"loading\"\n  | \"ready\"\n  | \"busy\"\n  | \"draining\"\n  | \"stopping\"\n  | \"failed\";\n\n",
     );
     out.push_str("export type Stage = \"container\" | \"weights\" | \"kv_cache\" | \"warm_up\";\n\n");
+    out.push_str("/** What may stand at a key of the stack file. */\nexport type StackValue = string | number | boolean | string[] | { [key: string]: string };\n\n");
     macro_rules! declare {
         ($($shape:ty),* $(,)?) => { $( let _ = writeln!(out, "export {}\n", <$shape as TS>::decl(&config)); )* };
     }
@@ -77,6 +78,43 @@ pub fn generate() -> String {
         settings::StackFile,
         settings::StackProblem,
         settings::ShutdownRequest,
+        neighbours::Neighbours,
+        neighbours::Neighbour,
+        neighbours::NeighbourKind,
+        neighbours::ServerKind,
+        neighbours::MemoryBasis,
+        neighbours::NeighbourModel,
+        neighbours::Answer,
+        neighbours::NeighbourRequest,
+        neighbours::AdoptRequest,
+        neighbours::StopNeighbourRequest,
+        stacks::Presets,
+        stacks::Preset,
+        stacks::PresetRequest,
+        stacks::PresetUsed,
+        stacks::ImportKind,
+        stacks::ImportRequest,
+        stacks::Imported,
+        stacks::Finding,
+        stacks::SurfaceEntry,
+        stacks::SurfaceKind,
+        stacks::Confirmation,
+        stacks::ConfirmRequest,
+        stacks::ExportKind,
+        stacks::ExportRequest,
+        stacks::Exported,
+        stacks::TextFile,
+        stacks::StackForm,
+        stacks::AgentForm,
+        stacks::ProfileForm,
+        stacks::StackEdit,
+        stacks::EditRequest,
+        stacks::Edited,
+        stacks::Applied,
+        images::Images,
+        images::Image,
+        images::ImageRequest,
+        images::TryImageRequest,
     );
     let map = request::map(&config);
     for (name, streams, what) in [

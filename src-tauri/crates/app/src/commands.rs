@@ -114,6 +114,27 @@ impl App {
                 stack_watch::save(ctx).await?;
                 json(self.stack_file())
             }
+            Request::StackForm(_)
+            | Request::EditStack(_)
+            | Request::ApplyStack(_)
+            | Request::Presets(_)
+            | Request::UsePreset(_)
+            | Request::Import(_)
+            | Request::Export(_)
+            | Request::Confirmation(_)
+            | Request::ConfirmStack(_)
+            | Request::Neighbours(_)
+            | Request::Adopt(_)
+            | Request::StopNeighbour(_)
+            | Request::LeaveNeighbour(_)
+            | Request::UndoNeighbour(_)
+            | Request::Images(_)
+            | Request::CheckImages(_)
+            | Request::TryImage(_)
+            | Request::UndoImage(_)
+            | Request::RemoveImage(_) => {
+                Err(ApiError::new(Code::Failed, "This build cannot do that yet.", "Use a newer one."))
+            }
             Request::Shutdown(asked) => {
                 if asked.stop_agents {
                     self.wish(Goal::Nobody, "down".to_owned()).await?;

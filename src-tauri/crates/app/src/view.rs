@@ -45,6 +45,8 @@ pub(crate) fn status(state: &State, now: Timestamp) -> Status {
             .filter_map(|a| Some(agent(state, a, state.agents.get(&a.name)?, now)))
             .collect(),
         notices: notices(state),
+        unconfirmed: false,
+        open_neighbours: 0,
         stack: StackName {
             name: state.stack.name.clone(),
             saved: state.source.saved,
@@ -212,6 +214,9 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
             .as_ref()
             .is_some_and(|i| !i.revision.is_empty() && i.revision != domain::stack::agent_hash(agent)),
         pinned: agent.pinned,
+        served_by: agent.served_by.as_ref().map(ToString::to_string),
+        adopted: false,
+        warnings: Vec::new(),
         glyph: agent.glyph.clone(),
         color: agent.color.clone(),
         claim_bytes: largest(&claim).0,

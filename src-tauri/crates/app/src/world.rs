@@ -85,7 +85,7 @@ impl World {
                 self.containers.probe().await?;
                 Ok(self.containers.clone())
             }
-            Runs::External { endpoint } => Err(EngineError::new(
+            Runs::External { endpoint } | Runs::Ollama { endpoint } => Err(EngineError::new(
                 ErrorKind::Foreign,
                 format!("{} is served by another program at {endpoint}.", agent.display_name),
                 "Start or stop it there.",
@@ -292,7 +292,7 @@ pub(crate) fn servers(stack: &Stack) -> Vec<Server> {
                 key: domain::secret::Secret::default(),
                 revision: domain::stack::agent_hash(agent),
             }),
-            Runs::Container { .. } | Runs::Process { .. } => None,
+            Runs::Container { .. } | Runs::Process { .. } | Runs::Ollama { .. } => None,
         })
         .collect()
 }

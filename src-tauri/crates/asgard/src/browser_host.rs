@@ -272,7 +272,9 @@ fn status_of(code: Code) -> StatusCode {
     match code {
         Code::Usage => StatusCode::BAD_REQUEST,
         Code::Unknown => StatusCode::NOT_FOUND,
-        Code::DoesNotFit | Code::Busy | Code::Cancelled | Code::Asleep => StatusCode::CONFLICT,
+        Code::DoesNotFit | Code::Busy | Code::Cancelled | Code::Asleep | Code::Unconfirmed => {
+            StatusCode::CONFLICT
+        }
         Code::Stack => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Engine => StatusCode::BAD_GATEWAY,

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod plan;
 pub mod pool;
 pub mod secret;
+pub mod server_line;
 pub mod stack;
 pub mod tray;
 

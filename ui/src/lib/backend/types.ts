@@ -13,7 +13,10 @@ export type AgentState =
 
 export type Stage = "container" | "weights" | "kv_cache" | "warm_up";
 
-export type Code = "usage" | "unknown" | "does_not_fit" | "busy" | "cancelled" | "failed" | "engine" | "unreachable" | "stack" | "asleep";
+/** What may stand at a key of the stack file. */
+export type StackValue = string | number | boolean | string[] | { [key: string]: string };
+
+export type Code = "usage" | "unknown" | "does_not_fit" | "busy" | "cancelled" | "failed" | "engine" | "unreachable" | "stack" | "unconfirmed" | "asleep";
 
 export type ApiError = { code: Code, message: string, next: string, };
 
@@ -30,6 +33,14 @@ profile_matches: boolean, switching: Switching | null, rehearsal: boolean, engin
  * Sentences that concern the whole: a stack file that does not hold, an engine that went away, lost memory.
  */
 notices: Array<Notice>, 
+/**
+ * Whether the stack in force came from somebody else and waits for a person's word.
+ */
+unconfirmed: boolean, 
+/**
+ * How many servers of others were found that nobody has said anything about.
+ */
+open_neighbours: number, 
 /**
  * The name of the stack in force, and whether it is a file of the user's or the shipped one.
  */
@@ -69,7 +80,7 @@ undoing: boolean, };
 
 export type EngineStatus = { id: string, 
 /**
- * "docker", "podman", "process", "external".
+ * "docker", "podman", "process", "external", "ollama".
  */
 kind: string, version: string | null, reachable: boolean, error: Failure | null, };
 
@@ -119,7 +130,19 @@ kv_cache_used: number | null, tokens_per_second: number | null,
 /**
  * RFC 3339: since when it is in this state.
  */
-since: string | null, drain_until: string | null, idle_until: string | null, restart_to_apply: boolean, pinned: boolean, glyph: string | null, color: string | null, 
+since: string | null, drain_until: string | null, idle_until: string | null, restart_to_apply: boolean, pinned: boolean, 
+/**
+ * Another agent's server, on which this one is a role.
+ */
+served_by: string | null, 
+/**
+ * It runs on a server that Asgard did not start: shown and counted, never restarted.
+ */
+adopted: boolean, 
+/**
+ * What is known of its choices on this GPU, each with reason, source and date.
+ */
+warnings: Array<string>, glyph: string | null, color: string | null, 
 /**
  * What it takes when awake, on the pool it takes most of.
  */
@@ -281,6 +304,320 @@ line: number | null, message: string, next: string, };
 
 export type ShutdownRequest = { stop_agents: boolean, };
 
+export type Neighbours = { 
+/**
+ * By port, those without one last.
+ */
+neighbours: Array<Neighbour>, };
+
+export type Neighbour = { 
+/**
+ * Stays the same as long as it is the same container or process: "docker/strix-vllm_thor-1", "process/4711".
+ */
+id: string, 
+/**
+ * The container's or the program's name.
+ */
+name: string, kind: NeighbourKind, server: ServerKind, 
+/**
+ * Where it comes from, one line: "Compose project strix, service vllm_thor".
+ */
+origin: string, image: string | null, 
+/**
+ * The command line it was started with, secrets left out.
+ */
+command: Array<string>, port: number | null, 
+/**
+ * Where requests would go; null where it cannot be reached from here.
+ */
+endpoint: string | null, 
+/**
+ * What it serves; of Ollama every model that it has.
+ */
+models: Array<NeighbourModel>, memory_bytes: number | null, memory_basis: MemoryBasis, running: boolean, 
+/**
+ * The agent of the stack whose port or model it has.
+ */
+agent: string | null, answer: Answer, 
+/**
+ * What adopting does, or why it is not possible: "Thor is served by it; it is never restarted."
+ */
+adopt_hint: string, adopt_refused: boolean, 
+/**
+ * What stopping does, or why it is not possible.
+ */
+stop_hint: string, stop_refused: boolean, };
+
+export type NeighbourKind = "container" | "compose" | "toolbox" | "process";
+
+export type ServerKind = "vllm" | "llama.cpp" | "ollama" | "bifrost" | "unknown";
+
+export type MemoryBasis = "measured" | "declared" | "unknown";
+
+export type NeighbourModel = { name: string, 
+/**
+ * On the disk, where the server tells.
+ */
+size_bytes: number | null, loaded: boolean, };
+
+export type Answer = "open" | "left" | "adopted" | "stopped";
+
+export type NeighbourRequest = { id: string, };
+
+export type AdoptRequest = { id: string, 
+/**
+ * The agent that it serves from now on; null for the one whose place it holds, or a guest of its own.
+ */
+agent: string | null, 
+/**
+ * Of a server with several models (Ollama), the one that is meant.
+ */
+model: string | null, };
+
+export type StopNeighbourRequest = { id: string, 
+/**
+ * Start the agent whose place it held.
+ */
+take_place: boolean, };
+
+export type Presets = { presets: Array<Preset>, };
+
+export type Preset = { name: string, 
+/**
+ * One sentence on what it is.
+ */
+summary: string, 
+/**
+ * The machine it is made for: "Strix Halo, 128 GB".
+ */
+machine: string, 
+/**
+ * The agents' names for a person.
+ */
+agents: Array<string>, profiles: Array<string>, 
+/**
+ * Whether the stack in force is this one, unchanged.
+ */
+in_force: boolean, 
+/**
+ * Whether its base profile fits this machine now; null where that could not be planned.
+ */
+fits: boolean | null, 
+/**
+ * "Fits, 21.6 GB to spare", or why not.
+ */
+reason: string, };
+
+export type PresetRequest = { name: string, 
+/**
+ * Say what would be written, and write nothing.
+ */
+dry_run: boolean, };
+
+export type PresetUsed = { name: string, path: string, 
+/**
+ * Where the stack file that was there before is kept.
+ */
+kept: string | null, written: boolean, text: string, };
+
+export type ImportKind = "compose" | "env" | "stack";
+
+export type ImportRequest = { kind: ImportKind, 
+/**
+ * Whole paths.
+ */
+files: Array<string>, env: string | null, 
+/**
+ * Make it the stack; else only say what it would be.
+ */
+write: boolean, };
+
+export type Imported = { 
+/**
+ * The text of the stack file.
+ */
+stack: string, understood: Array<Finding>, 
+/**
+ * With the reason of each.
+ */
+corrected: Array<Finding>, not_understood: Array<Finding>, 
+/**
+ * Names of secrets found; they go to the keyring or a file of mode 0600, never to the stack.
+ */
+secrets: Array<string>, surface: Array<SurfaceEntry>, 
+/**
+ * What of the stack does not hold yet, if anything.
+ */
+problems: Array<StackProblem>, 
+/**
+ * Where it was written, and where the stack before it is kept.
+ */
+written: string | null, kept: string | null, };
+
+export type Finding = { file: string, 
+/**
+ * 1-based.
+ */
+line: number | null, 
+/**
+ * The agent it is about, where it is about one.
+ */
+agent: string | null, 
+/**
+ * The variable, service or key: "THOR_MAX_LEN", "services.vllm_frigga.volumes".
+ */
+what: string, 
+/**
+ * One or two sentences: what became of it, and why.
+ */
+message: string, };
+
+export type SurfaceEntry = { agent: string, kind: SurfaceKind, text: string, };
+
+export type SurfaceKind = "image" | "command" | "mount" | "device" | "argument" | "variable" | "endpoint";
+
+export type Confirmation = { needed: boolean, 
+/**
+ * Where the stack came from: "imported from hybrid.yml".
+ */
+source: string, surface: Array<SurfaceEntry>, 
+/**
+ * Of what is confirmed; another surface has another hash.
+ */
+hash: string, };
+
+export type ConfirmRequest = { hash: string, };
+
+export type ExportKind = "compose" | "env";
+
+export type ExportRequest = { kind: ExportKind, };
+
+export type Exported = { files: Array<TextFile>, 
+/**
+ * What could not be carried over, and why.
+ */
+notes: Array<string>, };
+
+export type TextFile = { name: string, text: string, };
+
+export type StackForm = { 
+/**
+ * Of the text; an edit names it, so that two editors do not undo each other.
+ */
+hash: string, saved: boolean, agents: Array<AgentForm>, profiles: Array<ProfileForm>, 
+/**
+ * Ports that are free for a further agent, the first to propose.
+ */
+next_port: number, 
+/**
+ * Names of models that the machine has or that Asgard knows.
+ */
+models: Array<string>, };
+
+export type AgentForm = { agent: string, display_name: string, 
+/**
+ * As written in the file: text, number, flag or list of texts.
+ */
+written: { [key: string]: StackValue }, 
+/**
+ * What is in force where nothing is written.
+ */
+defaults: { [key: string]: StackValue }, profiles: Array<string>, claim_bytes: number, weights_bytes: number, kv_bytes: number, overhead_bytes: number, 
+/**
+ * Bytes of KV cache that one more token costs, where it is known.
+ */
+kv_bytes_per_token: number | null, 
+/**
+ * The longest context of its model, where it is known.
+ */
+max_context: number | null, 
+/**
+ * What is worth knowing of its choices, from what is known of this GPU.
+ */
+warnings: Array<string>, };
+
+export type ProfileForm = { name: string, agents: Array<string>, fits: boolean | null, reason: string, };
+
+export type StackEdit = { "edit": "add_agent", agent: string, keys: { [key: string]: StackValue | null }, profiles: Array<string>, } | { "edit": "change_agent", agent: string, keys: { [key: string]: StackValue | null }, } | { "edit": "duplicate_agent", agent: string, to: string, port: number, } | { "edit": "rename_agent", agent: string, to: string, } | { "edit": "remove_agent", agent: string, } | { "edit": "order_agents", agents: Array<string>, } | { "edit": "agent_profiles", agent: string, profiles: Array<string>, } | { "edit": "put_profile", profile: string, agents: Array<string>, } | { "edit": "remove_profile", profile: string, };
+
+export type EditRequest = { 
+/**
+ * The hash of the text that the edits were made on.
+ */
+hash: string, edits: Array<StackEdit>, dry_run: boolean, };
+
+export type Edited = { saved: boolean, 
+/**
+ * Why it was not saved.
+ */
+problems: Array<StackProblem>, notes: Array<string>, 
+/**
+ * Running agents whose server must be started again for this to count.
+ */
+restarts: Array<string>, profiles: Array<ProfileForm>, 
+/**
+ * Where the text before is kept, if it was saved.
+ */
+kept: string | null, };
+
+export type Applied = { restarted: Array<string>, 
+/**
+ * In use: they are restarted when asked again, or by themselves.
+ */
+busy: Array<string>, };
+
+export type Images = { images: Array<Image>, 
+/**
+ * Free where the engine keeps its images.
+ */
+free_bytes: number | null, 
+/**
+ * Why nothing can be said, if so.
+ */
+error: string | null, };
+
+export type Image = { 
+/**
+ * As the stack writes it, or the tag of an image that no agent uses.
+ */
+reference: string, 
+/**
+ * The digest that agents are started with, "sha256:…"; null until it was pulled once.
+ */
+digest: string | null, 
+/**
+ * "vLLM 0.32.0", read once from the image itself.
+ */
+version: string | null, size_bytes: number | null, 
+/**
+ * RFC 3339: when this digest was written down.
+ */
+since: string | null, 
+/**
+ * Agents of the stack that use it; empty for an unused one.
+ */
+used_by: Array<string>, present: boolean, 
+/**
+ * A newer digest under the same tag, as found at `checked`.
+ */
+newer: string | null, checked: string | null, 
+/**
+ * The digest before the last change; it can be taken again.
+ */
+previous: string | null, 
+/**
+ * One line: what became of the last check or trial.
+ */
+detail: string | null, };
+
+export type ImageRequest = { reference: string, };
+
+export type TryImageRequest = { reference: string, 
+/**
+ * The one agent that it is tried on.
+ */
+agent: string, };
+
 /** Requests with one answer: payload and response. */
 export interface Requests {
   status: [Nothing, Status];
@@ -305,6 +642,25 @@ export interface Requests {
   change_settings: [SettingsPatch, Settings];
   stack: [Nothing, StackFile];
   save_stack: [Nothing, StackFile];
+  stack_form: [Nothing, StackForm];
+  edit_stack: [EditRequest, Edited];
+  apply_stack: [Nothing, Applied];
+  presets: [Nothing, Presets];
+  use_preset: [PresetRequest, PresetUsed];
+  import: [ImportRequest, Imported];
+  export: [ExportRequest, Exported];
+  confirmation: [Nothing, Confirmation];
+  confirm_stack: [ConfirmRequest, Nothing];
+  neighbours: [Nothing, Neighbours];
+  adopt: [AdoptRequest, Neighbours];
+  stop_neighbour: [StopNeighbourRequest, Neighbours];
+  leave_neighbour: [NeighbourRequest, Neighbours];
+  undo_neighbour: [NeighbourRequest, Neighbours];
+  images: [Nothing, Images];
+  check_images: [Nothing, Images];
+  try_image: [TryImageRequest, Images];
+  undo_image: [ImageRequest, Images];
+  remove_image: [ImageRequest, Images];
   shutdown: [ShutdownRequest, Nothing];
 }
 

@@ -4,6 +4,9 @@
 pub mod activity;
 pub mod agents;
 pub mod chat;
+pub mod images;
+pub mod neighbours;
 pub mod plans;
 pub mod settings;
+pub mod stacks;
 pub mod status;

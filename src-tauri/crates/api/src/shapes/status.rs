@@ -27,6 +27,10 @@ pub struct Status {
     pub agents: Vec<AgentStatus>,
     /// Sentences that concern the whole: a stack file that does not hold, an engine that went away, lost memory.
     pub notices: Vec<Notice>,
+    /// Whether the stack in force came from somebody else and waits for a person's word.
+    pub unconfirmed: bool,
+    /// How many servers of others were found that nobody has said anything about.
+    pub open_neighbours: u32,
     /// The name of the stack in force, and whether it is a file of the user's or the shipped one.
     pub stack: StackName,
     /// RFC 3339: since when this controller runs.
@@ -77,7 +81,7 @@ pub struct Switching {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct EngineStatus {
     pub id: String,
-    /// "docker", "podman", "process", "external".
+    /// "docker", "podman", "process", "external", "ollama".
     pub kind: String,
     pub version: Option<String>,
     pub reachable: bool,
@@ -171,6 +175,12 @@ pub struct AgentStatus {
     pub idle_until: Option<String>,
     pub restart_to_apply: bool,
     pub pinned: bool,
+    /// Another agent's server, on which this one is a role.
+    pub served_by: Option<String>,
+    /// It runs on a server that Asgard did not start: shown and counted, never restarted.
+    pub adopted: bool,
+    /// What is known of its choices on this GPU, each with reason, source and date.
+    pub warnings: Vec<String>,
     pub glyph: Option<String>,
     pub color: Option<String>,
     /// What it takes when awake, on the pool it takes most of.

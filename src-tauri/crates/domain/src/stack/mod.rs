@@ -20,7 +20,7 @@ use crate::memory::Bytes;
 use crate::pool::PoolId;
 
 pub use hash::{agent_hash, hash};
-pub use resolve::{Facts, Note, Problem, resolve};
+pub use resolve::{Facts, Gpu, Note, Problem, resolve};
 
 /// A profile's name: lower case, as in the stack file.
 pub type ProfileName = String;
@@ -96,6 +96,9 @@ pub enum BackendKind {
     /// A server that already runs and speaks OpenAI's dialect. Never started or stopped.
     #[serde(rename = "external")]
     External,
+    /// A model of an Ollama daemon: loaded and unloaded by its own API, the daemon itself is never touched.
+    #[serde(rename = "ollama")]
+    Ollama,
 }
 
 impl BackendKind {
@@ -104,6 +107,7 @@ impl BackendKind {
             Self::Vllm => "vllm",
             Self::LlamaCpp => "llama.cpp",
             Self::External => "external",
+            Self::Ollama => "ollama",
         }
     }
 }
@@ -128,6 +132,8 @@ pub enum Runs {
     Process { command: Vec<String> },
     /// Somebody else runs it, at this address: on the loopback, without `/v1` and without a slash at its end.
     External { endpoint: String },
+    /// An Ollama daemon at this address loads and unloads the model.
+    Ollama { endpoint: String },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -204,6 +210,7 @@ impl Agent {
                     matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0"
                 }) && self.runs_in_container()
             }
+            BackendKind::Ollama => true,
             BackendKind::External => false,
         }
     }

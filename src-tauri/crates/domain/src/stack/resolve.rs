@@ -27,6 +27,15 @@ pub struct Facts {
     /// 1 for a real machine. 1024 for a rehearsal, whose stack is written in MB for GB: the known figures of models
     /// (weights, overhead, KV bytes per token) are divided by it, so that every sum is the same in a smaller unit.
     pub scale: u64,
+    /// The GPU whose known limits the choices are held against; none where it is not known here.
+    pub gpu: Option<Gpu>,
+}
+
+/// A GPU of which it is known what works on it: see [`crate::matrix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gpu {
+    /// Strix Halo's, PCI 1002:1586.
+    Gfx1151,
 }
 
 /// One thing that is wrong, where, and what to write instead.

@@ -47,7 +47,11 @@ pub(crate) fn good() -> RawStack {
 }
 
 pub(crate) fn facts() -> Facts {
-    Facts { scale: 1, file_sizes: BTreeMap::from([("/m/small.gguf".to_owned(), Bytes(98_362_432))]) }
+    Facts {
+        scale: 1,
+        gpu: None,
+        file_sizes: BTreeMap::from([("/m/small.gguf".to_owned(), Bytes(98_362_432))]),
+    }
 }
 
 pub(crate) fn with(change: impl FnOnce(&mut RawStack)) -> RawStack {

@@ -125,7 +125,7 @@ impl Place {
             }),
             (None, Runs::Container { .. }) => Ok(Self::Container),
             (None, Runs::Process { .. }) => Ok(Self::Local),
-            (None, Runs::External { .. }) => Err(EngineError::new(
+            (None, Runs::External { .. } | Runs::Ollama { .. }) => Err(EngineError::new(
                 ErrorKind::Failed,
                 format!("{} is not ours to start or stop.", order.agent.display_name),
                 "Start its server yourself; Asgard uses it as soon as it answers.",
@@ -205,7 +205,7 @@ pub(super) fn launch(order: &Order<'_>, parts: Parts) -> Result<Launch, EngineEr
         (None, Runs::Process { command }) => {
             (Program::Local { command: command.clone(), log_file }, without_name(), env)
         }
-        (None, Runs::External { .. }) => {
+        (None, Runs::External { .. } | Runs::Ollama { .. }) => {
             Place::of(order)?;
             return Err(EngineError::new(
                 ErrorKind::Failed,

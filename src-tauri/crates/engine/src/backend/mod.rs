@@ -108,6 +108,6 @@ pub fn backend(kind: BackendKind) -> Option<&'static dyn Backend> {
     match kind {
         BackendKind::Vllm => Some(&vllm::Vllm),
         BackendKind::LlamaCpp => Some(&llama_cpp::LlamaCpp),
-        BackendKind::External => None,
+        BackendKind::External | BackendKind::Ollama => None,
     }
 }

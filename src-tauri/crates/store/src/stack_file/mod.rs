@@ -129,7 +129,7 @@ pub fn check(file: &Path, text: &str, scale: u64) -> Result<Stack, Vec<FileProbl
             "Correct this line; `asgard config schema` describes every key.".to_owned(),
         )]
     })?;
-    let facts = Facts { file_sizes: file_sizes(&raw), scale };
+    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu: None };
     resolve(&raw, &facts).map_err(|problems| {
         let mut found: Vec<FileProblem> = problems
             .into_iter()

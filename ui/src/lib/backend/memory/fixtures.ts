@@ -98,6 +98,8 @@ export function statusOf(play: Play, revision: number): Status {
   };
   return {
     revision,
+    unconfirmed: false,
+    open_neighbours: 0,
     profile: play.profile,
     profile_matches: play.switching === undefined,
     switching:
@@ -171,6 +173,9 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     drain_until: play.drainSeconds === undefined ? null : ago(-play.drainSeconds),
     idle_until: null,
     restart_to_apply: false,
+    served_by: null,
+    adopted: false,
+    warnings: [],
     pinned: s.name === "thor",
     glyph: s.name,
     color: s.name,

@@ -112,7 +112,7 @@ impl AgentCheck<'_> {
         let usual = match backend {
             BackendKind::Vllm => catalog.map_or(VLLM_OVERHEAD, |m| m.vllm_overhead),
             BackendKind::LlamaCpp => LLAMA_CPP_OVERHEAD,
-            BackendKind::External => Bytes::ZERO,
+            BackendKind::External | BackendKind::Ollama => Bytes::ZERO,
         };
         let usual = self.scaled(usual);
         let overhead = match &raw.overhead {
