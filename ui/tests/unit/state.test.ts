@@ -5,7 +5,7 @@ import { announcements } from "../../src/lib/state/announcements";
 import { level } from "../../src/lib/state/log.svelte";
 import { Refresher } from "../../src/lib/state/refresher";
 import { applyChunk, unsent, withoutLastReply } from "../../src/lib/state/reply";
-import { hue, rune } from "../../src/lib/hues";
+import { KNOWN, dressed, hue, rune } from "../../src/lib/hues";
 import { GB } from "../../src/lib/format";
 import { briefly, doingNow, underway } from "../../src/lib/switching";
 import { profilesOf } from "../../src/lib/backend/memory/fixtures";
@@ -155,7 +155,25 @@ describe("hues and runes", () => {
     expect(hue({ name: "mimir", color: "odin" })).toBe("var(--odin)");
     expect(hue({ name: "mimir", color: "#12ab9F" })).toBe("#12ab9F");
     expect(rune({ name: "mimir", glyph: "loki" })).toBe("loki");
-    expect(rune({ name: "mimir", glyph: null })).toBe("lozenge");
+    expect(rune({ name: "mimir", glyph: "laguz" })).toBe("laguz");
+    expect(rune({ name: "mimir", glyph: null })).toBe("letter:M");
+    expect(rune({ name: "mimir", glyph: "toString" })).toBe("letter:M");
+    expect(rune(undefined, "")).toBe("lozenge");
+  });
+
+  it("twenty agents without a colour of their own each have another one, always the same", () => {
+    const agents = [...KNOWN, ...Array.from({ length: 14 }, (_, i) => `agent-${String(i)}`)].map((name) => ({ name, color: null }));
+    const hues = dressed(agents).map((a) => hue(a));
+    expect(new Set(hues).size).toBe(20);
+    expect(dressed(agents)).toEqual(dressed(agents));
+    expect(hues).not.toContain("var(--text-2)");
+  });
+
+  it("a colour that somebody chose is given to nobody else, and a false one to its agent neither", () => {
+    const given = dressed([{ name: "mimir", color: "moss" }, { name: "tyr", color: "nonsense" }, ...Array.from({ length: 13 }, (_, i) => ({ name: `a${String(i)}`, color: null }))]);
+    expect(given.filter((a) => a.color === "moss")).toHaveLength(1);
+    expect(given[1]?.color).toBe("rowan");
+    expect(new Set(given.map((a) => a.color)).size).toBe(14);
   });
 
   it.each(["red; background: url(https://evil.example)", "url(x)", "var(--bg)", "#12345"])("%s gets into no style", (color) => {

@@ -3,6 +3,7 @@
 import { asApiError, type Backend, type OpenStream } from "../backend/backend";
 import type { AgentState, AgentStatus, ApiError, Event, Pool, ProfileView, Status } from "../backend/types";
 import { GB, unitFor, type Unit } from "../format";
+import { dressed } from "../hues";
 import { announcements, type Announcement } from "./announcements";
 import { Refresher } from "./refresher";
 
@@ -112,11 +113,13 @@ export class Live {
 
   async #fetch(): Promise<void> {
     try {
-      const [status, profiles, events] = await Promise.all([
+      const [told, profiles, events] = await Promise.all([
         this.#backend.call("status", {}),
         this.#backend.call("profiles", {}),
         this.#backend.call("events", { limit: EVENTS }),
       ]);
+      // The one thing that is the window's own: a colour for those to whom the stack gives none.
+      const status = { ...told, agents: dressed(told.agents) };
       const returned = this.lost !== null;
       if (returned) this.trends = {};
       this.#tell(announcements(returned ? null : this.status, status));
