@@ -3,7 +3,7 @@
 import type { AgentState, AgentStatus, Failure, Plan, Pool, PoolAgent, ProfileView, Stage, Status } from "../types";
 import { GB, MB, memory, type Unit } from "../../format";
 
-interface Spec {
+export interface Spec {
   readonly name: string;
   readonly display: string;
   readonly title: string;
@@ -12,9 +12,17 @@ interface Spec {
   readonly weights: number;
   readonly kv: number;
   readonly overhead: number;
+  /** Left out: the agent's own rune and colour. */
+  readonly glyph?: string | null;
+  readonly color?: string | null;
+  /** A role on this one's server: no port and no bytes of its own. */
+  readonly servedBy?: string;
+  readonly pinned?: boolean;
+  readonly context?: number;
+  readonly backend?: string;
 }
 
-const SPECS: readonly Spec[] = [
+export const SPECS: readonly Spec[] = [
   { name: "thor", display: "Thor", title: "Primary Commander", model: "Qwen/Qwen2.5-14B-Instruct-AWQ", port: 8001, weights: 9.3, kv: 12, overhead: 4 },
   { name: "valkyrie", display: "Valkyrie", title: "Execution Specialist", model: "QuantTrio/Qwen3-Coder-30B-A3B-Instruct-AWQ", port: 8002, weights: 15.6, kv: 18, overhead: 4 },
   { name: "odin", display: "Odin", title: "Supreme Architect", model: "casperhansen/llama-3.3-70b-instruct-awq", port: 8011, weights: 37, kv: 20, overhead: 5 },
@@ -23,7 +31,7 @@ const SPECS: readonly Spec[] = [
   { name: "frigga", display: "Frigga", title: "Knowledge Curator", model: "Qwen/Qwen2.5-14B-Instruct-AWQ", port: 8014, weights: 9.3, kv: 7, overhead: 4 },
 ];
 
-const PROFILES: Record<string, readonly string[]> = {
+export const PROFILES: Readonly<Record<string, readonly string[]>> = {
   standard: ["thor", "valkyrie"],
   heimdall: ["thor", "valkyrie", "heimdall"],
   loki: ["thor", "valkyrie", "loki"],
@@ -52,6 +60,12 @@ export interface AgentPlay {
 
 export interface Play {
   readonly profile: string;
+  /** Left out: the six of the shipped stack, and its profiles. */
+  readonly household?: readonly Spec[];
+  readonly profiles?: Readonly<Record<string, readonly string[]>>;
+  /** Whether the stack file is there, and which text it has. */
+  readonly saved?: boolean;
+  readonly hash?: string;
   readonly other: number;
   readonly rehearsal?: boolean;
   readonly agents: Readonly<Record<string, AgentPlay>>;
@@ -62,13 +76,13 @@ export interface Play {
 }
 
 const ago = (s: number): string => new Date(Date.now() - s * 1000).toISOString();
-const of = (name: string): Spec => SPECS.find((s) => s.name === name) ?? (SPECS[0] as Spec);
-const total = (s: Spec): number => s.weights + s.kv + s.overhead;
+const total = (s: Spec): number => (s.servedBy === undefined ? s.weights + s.kv + s.overhead : 0);
 
 export function statusOf(play: Play, revision: number): Status {
   const unit: Unit = play.rehearsal === true ? MB : GB;
   const bytes = (n: number): number => Math.round(n * unit.bytes);
-  const awake = SPECS.filter((s) => !["asleep", "failed"].includes(play.agents[s.name]?.state ?? "asleep"));
+  const specs = play.household ?? SPECS;
+  const awake = specs.filter((s) => s.servedBy === undefined && !["asleep", "failed"].includes(play.agents[s.name]?.state ?? "asleep"));
   const poolAgents: PoolAgent[] = awake.map((s) => ({
     agent: s.name,
     reserved_bytes: bytes(total(s)),
@@ -133,14 +147,14 @@ export function statusOf(play: Play, revision: number): Status {
       error: play.gatewayError ?? null,
     },
     pools: [pool],
-    agents: SPECS.map((s) => agentOf(s, play.agents[s.name] ?? { state: "asleep" }, unit)),
+    agents: specs.map((s) => agentOf(s, play.agents[s.name] ?? { state: "asleep" }, unit)),
     notices: [
       ...(play.notices ?? []),
       ...[play.engineError, play.gatewayError]
         .filter((e) => e !== undefined)
         .map((e) => ({ severity: "failure" as const, message: e.message, next: e.next })),
     ],
-    stack: { name: "norse", saved: false, hash: "0".repeat(16) },
+    stack: { name: "norse", saved: play.saved ?? false, hash: play.hash ?? "0".repeat(16) },
     since: ago(4_000),
   };
 }
@@ -160,11 +174,11 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     detail: play.detail ?? null,
     engine: "docker",
     endpoint: asleep ? null : `http://127.0.0.1:${String(s.port)}`,
-    backend: "vllm",
+    backend: s.backend ?? "vllm",
     model: s.model,
     quantization: "awq",
     port: s.port,
-    context: 32_768,
+    context: s.context ?? 32_768,
     running: on ? (play.running ?? 0) : null,
     waiting: on ? (play.waiting ?? 0) : null,
     kv_cache_used: on ? (play.kvUsed ?? 0) : null,
@@ -173,22 +187,25 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     drain_until: play.drainSeconds === undefined ? null : ago(-play.drainSeconds),
     idle_until: null,
     restart_to_apply: false,
-    served_by: null,
+    served_by: s.servedBy ?? null,
     adopted: false,
     warnings: [],
-    pinned: s.name === "thor",
-    glyph: s.name,
-    color: s.name,
+    pinned: s.pinned ?? s.name === "thor",
+    glyph: s.glyph === undefined ? s.name : s.glyph,
+    color: s.color === undefined ? s.name : s.color,
     claim_bytes: bytes(total(s)),
-    claim: { weights_bytes: bytes(s.weights), kv_bytes: bytes(s.kv), overhead_bytes: bytes(s.overhead) },
+    claim:
+      s.servedBy === undefined
+        ? { weights_bytes: bytes(s.weights), kv_bytes: bytes(s.kv), overhead_bytes: bytes(s.overhead) }
+        : { weights_bytes: 0, kv_bytes: 0, overhead_bytes: 0 },
     error: play.error ?? null,
     start_hint: asleep ? (play.hint ?? "Starting takes about 45 s.") : null,
     start_refused: play.refused ?? false,
   };
 }
 
-export function profilesOf(status: Status): ProfileView[] {
-  return Object.entries(PROFILES).map(([name, agents]) => ({
+export function profilesOf(status: Status, profiles: Play["profiles"] = PROFILES): ProfileView[] {
+  return Object.entries(profiles).map(([name, agents]) => ({
     name,
     agents: [...agents],
     total_bytes: agents.reduce((sum, a) => sum + claimIn(status, a), 0),
@@ -203,7 +220,7 @@ function claimIn(status: Status, agent: string): number {
 
 export function planOf(status: Status, profile: string | null, agents: readonly string[]): Plan {
   const unit: Unit = status.rehearsal ? MB : GB;
-  const bytes = (n: number): number => Math.round(n * unit.bytes);
+  const known = new Map(status.agents.map((a) => [a.name, a]));
   const pool = status.pools[0];
   const stays = new Set(
     status.agents.filter((a) => !["asleep", "failed", "draining", "stopping"].includes(a.state)).map((a) => a.name),
@@ -218,7 +235,7 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
   const reason = !fits
     ? `Does not fit: ${memory(short, unit, "up")} short.`
     : stops.length > 0
-      ? `Stops ${stops.map((n) => of(n).display).join(", ")}, about ${String(seconds)} s`
+      ? `Stops ${stops.map((n) => known.get(n)?.display_name ?? n).join(", ")}, about ${String(seconds)} s`
       : `Fits, ${memory(room - planned, unit, "down")} to spare`;
   return {
     profile,
@@ -237,16 +254,13 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
               planned_bytes: planned,
               peak_bytes: planned + pool.other_bytes,
               shortfall_bytes: short,
-              agents: agents.map((name) => {
-                const s = of(name);
-                return {
+              agents: agents
+                .filter((name) => claimIn(status, name) > 0)
+                .map((name) => ({
                   agent: name,
-                  weights_bytes: bytes(s.weights),
-                  kv_bytes: bytes(s.kv),
-                  overhead_bytes: bytes(s.overhead),
+                  ...(known.get(name)?.claim ?? { weights_bytes: 0, kv_bytes: 0, overhead_bytes: 0 }),
                   basis: "declared",
-                };
-              }),
+                })),
             },
           ],
     awake: [...agents],
@@ -264,6 +278,8 @@ const KV_FAILURE: Failure = {
   next: "Close programs that hold 1.6 GB, or lower the context from 32K to 24K.",
 };
 const ODIN_ASLEEP: AgentPlay = { state: "asleep", hint: "Starting takes about 90 s and stops Valkyrie.", detail: "Last awake until 13:39, 4.8 tok/s" };
+
+const TWENTY = twenty();
 
 export const PLAYS: Readonly<Record<string, Play>> = {
   rest: { profile: "standard", other: 23.4, agents: { thor: READY, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP } },
@@ -304,6 +320,19 @@ export const PLAYS: Readonly<Record<string, Play>> = {
     other: 54.8,
     agents: { thor: READY, valkyrie: BUSY, odin: { ...ODIN_ASLEEP, refused: true, hint: "Does not fit: 22.1 GB short." } },
   },
+  twenty: {
+    profile: "everybody",
+    other: 12.4,
+    saved: true,
+    household: TWENTY.household,
+    profiles: TWENTY.profiles,
+    agents: {
+      ...Object.fromEntries(TWENTY.household.map((s, i) => [s.name, i % 7 === 3 ? BUSY : READY])),
+      gullveig: { state: "failed", error: KV_FAILURE },
+      ratatoskr: { state: "loading", stage: "weights", progress: 0.4, secondsLeft: 12, measured: 1.1 },
+    },
+    switching: { to: "everybody", agent: "ratatoskr" },
+  },
   trouble: {
     profile: "standard",
     other: 23.4,
@@ -317,3 +346,44 @@ export const PLAYS: Readonly<Record<string, Play>> = {
   },
 };
 
+
+/** A household of twenty, most of them small: what six agents of the shipped stack never put to the test. */
+function twenty(): { household: readonly Spec[]; profiles: Readonly<Record<string, readonly string[]>> } {
+  const small = [
+    ["baldr", "Light of the House"],
+    ["freyja", "Keeper of the Long and Winding Conversation"],
+    ["tyr", "Law"],
+    ["idun", "Orchards"],
+    ["bragi", "Verse"],
+    ["skadi", "Winter Watch"],
+    ["njord", "Harbours"],
+    ["hel", "Archives"],
+    ["mimir", "Counsel"],
+    ["hermod", "Messages"],
+    ["ratatoskr", "Gossip between the Branches"],
+    ["gullveig", "Gold"],
+    ["vidar-the-silent-one-of-the-wide-woods", "Silence"],
+    ["nanna", "A role on Baldr's server"],
+  ] as const;
+  const further = small.map(([name, title], i): Spec => ({
+    name,
+    display: name.charAt(0).toUpperCase() + name.slice(1).replaceAll("-", " "),
+    title,
+    model: i % 2 === 0 ? "Qwen/Qwen2.5-0.5B-Instruct" : "unsloth/Qwen3-1.7B-Instruct-with-a-long-name-Q4_K_M.gguf",
+    port: 8020 + i,
+    weights: 0.6 + (i % 4) * 0.5,
+    kv: 0.3 + (i % 3) * 0.4,
+    overhead: 0.4,
+    backend: i % 2 === 0 ? "vllm" : "llama.cpp",
+    // Some with a rune and a colour that the stack names, most with neither.
+    glyph: name === "baldr" ? "dagaz" : name === "skadi" ? "hagalaz" : null,
+    color: name === "baldr" ? "lichen" : null,
+    ...(name === "nanna" ? { servedBy: "baldr" } : {}),
+  }));
+  const names = further.map((s) => s.name);
+  const profiles: Record<string, readonly string[]> = { ...PROFILES, everybody: [...SPECS.map((s) => s.name), ...names], "all-but-the-large-ones": names };
+  for (const [i, name] of names.slice(0, 8).entries()) profiles[`${name}-watch`] = ["thor", ...names.slice(i, i + 3)];
+  // The six with smaller models, so that all of the twenty can be awake at once.
+  const lighter = SPECS.map((s): Spec => ({ ...s, weights: s.weights / 3, kv: s.kv / 6, overhead: 1 }));
+  return { household: [...lighter, ...further], profiles };
+}

@@ -41,8 +41,9 @@ class Controller {
 
   /** Nothing switches any more. */
   settle(profile: string): void {
-    const { profile: old, other, rehearsal, agents, notices } = this.play;
-    this.play = { profile: profile === "" ? old : profile, other, agents, ...(rehearsal ? { rehearsal } : {}), ...(notices ? { notices } : {}) };
+    // Everything but who failed how; what is left out here is over.
+    const { switching: _switching, engineError: _engine, gatewayError: _gateway, ...rest } = this.play;
+    this.play = { ...rest, profile: profile === "" ? this.play.profile : profile };
     this.change({});
   }
 
@@ -103,16 +104,16 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "status":
       return c.status();
     case "profiles":
-      return { profiles: profilesOf(c.status()) };
+      return { profiles: profilesOf(c.status(), c.play.profiles) };
     case "plan": {
-      const profile = profilesOf(c.status()).find((p) => p.agents.includes(agent));
+      const profile = profilesOf(c.status(), c.play.profiles).find((p) => p.agents.includes(agent));
       return profile?.plan ?? planOf(c.status(), null, [agent]);
     }
     case "events":
       return { events: c.events };
     case "switch": {
       const to = "profile" in payload ? (payload.profile ?? "") : "";
-      const wanted = profilesOf(c.status()).find((p) => p.name === to);
+      const wanted = profilesOf(c.status(), c.play.profiles).find((p) => p.name === to);
       for (const stop of wanted?.plan.stops ?? []) {
         c.change({ [stop]: { state: "stopping", measured: 4 } }, { switching: { to, agent: stop, stage: "stop" } });
         await pause(STEP * 4);
