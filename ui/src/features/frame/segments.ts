@@ -4,7 +4,7 @@ import type { AgentStatus, Pool } from "../../lib/backend/types";
 import type { TipContent } from "../../lib/components/tips.svelte";
 import { mebibytes, memory, memoryFigure, percent, type Unit } from "../../lib/format";
 import { hue, rune } from "../../lib/hues";
-import type { Segment } from "../../lib/memory/bar";
+import type { Lane, Segment } from "../../lib/memory/bar";
 import { STATE_WORDS } from "../../lib/words";
 
 type Agents = ReadonlyMap<string, AgentStatus>;
@@ -90,4 +90,19 @@ export function segmentDetail(segment: Segment, pool: Pool, agents: Agents, unit
       };
     }
   }
+}
+
+/**
+ * Where each segment's label may stand, as bytes of its width and bytes left empty after it. A label is as wide as its
+ * segment, so no two ever meet; what is past the limit leaves its place to the label of the limit itself.
+ */
+export function labelPlaces(lane: Lane): { readonly bytes: number; readonly after: number }[] {
+  const limit = lane.limitAt === null ? lane.span : lane.limitAt * lane.span;
+  let at = 0;
+  return lane.segments.map((segment) => {
+    const from = at;
+    at += segment.bytes;
+    const bytes = Math.max(0, Math.min(at, limit) - Math.min(from, limit));
+    return { bytes, after: segment.bytes - bytes };
+  });
 }
