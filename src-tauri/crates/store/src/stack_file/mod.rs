@@ -152,6 +152,48 @@ pub fn save_shipped(path: &Path, scale: u64) -> Result<(), SaveError> {
     atomic::write_new(path, shipped_text(scale).as_bytes(), 0o644).map_err(failed)
 }
 
+/// Puts `text` in the place of the stack file, whole or not at all. What was there is kept beside it as
+/// `stack.toml.before-STAMP`, and no earlier kept file is ever written over; the answer is its path, and none where
+/// there was no file or where it said the same already.
+///
+/// # Errors
+/// The folder or the file cannot be written; then what was there is still there.
+pub fn replace(path: &Path, text: &str, stamp: &str) -> Result<Option<PathBuf>, SaveError> {
+    let failed = |cause: io::Error| SaveError::Io { path: path.to_path_buf(), cause };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let before = match fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    if before.as_deref() == Some(text.as_bytes()) {
+        return Ok(None);
+    }
+    let kept = before.map(|bytes| keep(path, &bytes, stamp)).transpose().map_err(failed)?;
+    atomic::write(path, text.as_bytes(), 0o644).map_err(failed)?;
+    Ok(kept)
+}
+
+/// Writes a copy, not the file under a new name: a reader finds a stack file at every instant.
+fn keep(path: &Path, bytes: &[u8], stamp: &str) -> io::Result<PathBuf> {
+    // A stamp is a time of day at best; what else it holds must not lead out of the folder.
+    let stamp: String =
+        stamp.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let word = format!("before-{stamp}");
+    let mut kept = atomic::free_name(path, &word);
+    while let Err(error) = atomic::write_new(&kept, bytes, 0o644) {
+        let next = atomic::free_name(path, &word);
+        // Somebody kept another in the meantime: then the next name, while there is one.
+        if error.kind() != io::ErrorKind::AlreadyExists || next == kept {
+            return Err(error);
+        }
+        kept = next;
+    }
+    Ok(kept)
+}
+
 /// The text, or that there is no file, or what is wrong with it and what to do.
 fn read(path: &Path) -> Result<Option<String>, (String, String)> {
     let unreadable = |cause: &dyn std::fmt::Display| {

@@ -1,10 +1,77 @@
-//! The stacks that come with Asgard.
+//! The stacks that come with Asgard: data, each planned on the recorded machine that it names.
+//!
+//! What a preset needs of models is in `domain::catalog` or in its own text; nothing here knows any model.
+
+use std::path::{Path, PathBuf};
+
+use super::{SaveError, replace};
 
 /// The default: six agents on vLLM.
 pub const NORSE: &str = include_str!("../../presets/norse.toml");
 
-/// The same stack with MB for GB, for a rehearsal: resolve it with a scale of 1024, so that the known figures of
-/// models shrink alike and every sum is the same in the smaller unit.
+/// A stack that comes with Asgard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    pub name: &'static str,
+    /// What it is, one sentence.
+    pub summary: &'static str,
+    /// What it is for: "Strix Halo, 128 GB".
+    pub machine: &'static str,
+    /// The recorded machine it is planned on: a folder of `hardware/fixtures`.
+    pub fixture: &'static str,
+    /// What its own figures are divided by: 1, and 1024 for the one that is only ever played.
+    pub scale: u64,
+    text: &'static str,
+}
+
+impl Preset {
+    /// The text as it is for the machine that the preset names.
+    pub fn text(&self) -> String {
+        self.text_scaled(self.scale)
+    }
+
+    /// The text for a real machine (1), or for a rehearsal (more), whose sizes stand in MB for GB: resolved with the
+    /// same scale the known figures of models shrink alike, and every sum is the same in the smaller unit.
+    pub fn text_scaled(&self, scale: u64) -> String {
+        // Values alone: what a comment says of a real machine stays true.
+        if scale > 1 { self.text.replace(" GB\"", " MB\"") } else { self.text.to_owned() }
+    }
+}
+
+const ALL: &[Preset] = &[Preset {
+    name: "norse",
+    summary: "Six agents on vLLM with 4-bit weights; Thor and Valkyrie stay, Odin takes Valkyrie's place.",
+    machine: "Strix Halo, 128 GB",
+    fixture: "strix-halo-small-carveout",
+    scale: 1,
+    text: NORSE,
+}];
+
+/// Every preset, the default first.
+pub fn all() -> &'static [Preset] {
+    ALL
+}
+
+pub fn find(name: &str) -> Option<&'static Preset> {
+    ALL.iter().find(|p| p.name == name)
+}
+
+/// What putting a preset into force did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Where the stack file that was there is kept; none where there was none.
+    pub kept: Option<PathBuf>,
+}
+
+/// Makes `preset` the stack in force: see [`replace`].
+///
+/// # Errors
+/// The file cannot be written; then nothing was changed.
+pub fn use_preset(path: &Path, preset: &Preset, scale: u64, stamp: &str) -> Result<Used, SaveError> {
+    Ok(Used { kept: replace(path, &preset.text_scaled(scale), stamp)? })
+}
+
+/// The default in the size of a rehearsal.
 pub fn rehearsal_text() -> String {
-    NORSE.replace(" GB", " MB")
+    NORSE.replace(" GB\"", " MB\"")
 }
