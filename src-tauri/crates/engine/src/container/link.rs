@@ -1,4 +1,4 @@
-//! Finding the engine: `DOCKER_HOST`, or the first of the usual sockets that answers.
+//! Finding the engine: `DOCKER_HOST`, else Podman's `CONTAINER_HOST`, else the first of the usual sockets that answers.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::SystemVersion;
+use bollard::models::{SystemInfo, SystemVersion};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -39,10 +39,11 @@ impl fmt::Display for Address {
 /// The addresses to try in their order.
 ///
 /// # Errors
-/// `DOCKER_HOST` is of a kind that Asgard does not speak.
+/// `DOCKER_HOST` or `CONTAINER_HOST` is of a kind that Asgard does not speak.
 pub fn addresses(var: &dyn Fn(&str) -> Option<String>, uid: u32) -> Result<Vec<Address>, EngineError> {
     let given = |name: &str| var(name).filter(|text| !text.trim().is_empty());
-    if let Some(host) = given("DOCKER_HOST") {
+    let named = ["DOCKER_HOST", "CONTAINER_HOST"].into_iter().find_map(|name| Some((name, given(name)?)));
+    if let Some((name, host)) = named {
         let address = if let Some(path) = host.strip_prefix("unix://") {
             Address::Unix(PathBuf::from(path))
         } else if let Some(address) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) {
@@ -50,7 +51,7 @@ pub fn addresses(var: &dyn Fn(&str) -> Option<String>, uid: u32) -> Result<Vec<A
         } else {
             return Err(EngineError::new(
                 ErrorKind::Unreachable,
-                format!("DOCKER_HOST is {host:?}, which Asgard cannot use."),
+                format!("{name} is {host:?}, which Asgard cannot use."),
                 "Set it to an address that begins with unix:// or tcp://, or unset it.",
             ));
         };
@@ -74,6 +75,10 @@ pub(super) struct Link {
     pub(super) docker: Docker,
     pub(super) address: Address,
     pub(super) kind: &'static str,
+    /// It runs as an ordinary user: numeric groups of the host mean nothing to it.
+    pub(super) rootless: bool,
+    /// Whether it can limit the memory of a container.
+    pub(super) limits_memory: bool,
 }
 
 /// The first of the addresses that answers.
@@ -112,13 +117,29 @@ async fn open(address: &Address) -> Result<Link, Failure> {
     let agreed = async {
         let docker = docker?.negotiate_version().await?;
         let version = docker.version().await?;
-        Ok::<_, bollard::errors::Error>((docker, version))
+        let info = docker.info().await?;
+        Ok::<_, bollard::errors::Error>((docker, version, info))
     };
-    let (docker, version) = timeout(SHORT, agreed)
+    let (docker, version, system) = timeout(SHORT, agreed)
         .await
         .map_err(|_| Failure::Silent)?
         .map_err(|error| Failure::Engine(words::error(address, "say its version", &error)))?;
-    Ok(Link { docker, address: address.clone(), kind: info(&version).kind })
+    Ok(Link {
+        docker,
+        address: address.clone(),
+        kind: info(&version).kind,
+        rootless: is_rootless(&system),
+        limits_memory: system.memory_limit.unwrap_or_default(),
+    })
+}
+
+/// Docker and Podman say it alike, among their security options.
+fn is_rootless(system: &SystemInfo) -> bool {
+    system
+        .security_options
+        .iter()
+        .flatten()
+        .any(|option| option.split(',').any(|part| part == "name=rootless"))
 }
 
 pub(super) fn info(version: &SystemVersion) -> EngineInfo {
@@ -173,8 +194,24 @@ mod tests {
             ]
         );
         assert_eq!(of(&[("XDG_RUNTIME_DIR", "/r")]).unwrap()[2], "/r/podman/podman.sock");
+        assert_eq!(of(&[("CONTAINER_HOST", "unix:///p.sock")]).unwrap(), ["/p.sock"]);
+        let both = [("CONTAINER_HOST", "unix:///p.sock"), ("DOCKER_HOST", "unix:///d.sock")];
+        assert_eq!(of(&both).unwrap(), ["/d.sock"]);
+        let error = of(&[("CONTAINER_HOST", "ssh://me@there")]).unwrap_err();
+        assert!(error.message.starts_with("CONTAINER_HOST is"), "{error:?}");
         let error = of(&[("DOCKER_HOST", "ssh://me@there")]).unwrap_err();
         assert!(error.message.contains("ssh://me@there") && error.kind == ErrorKind::Unreachable);
+    }
+
+    #[test]
+    fn an_engine_without_root_is_known_by_its_security_options() {
+        let says = |options: &[&str]| SystemInfo {
+            security_options: Some(options.iter().map(|&o| o.to_owned()).collect()),
+            ..SystemInfo::default()
+        };
+        assert!(is_rootless(&says(&["name=seccomp,profile=default", "name=rootless"])));
+        assert!(!is_rootless(&says(&["name=seccomp,profile=default", "name=cgroupns"])));
+        assert!(!is_rootless(&SystemInfo::default()));
     }
 
     #[tokio::test]

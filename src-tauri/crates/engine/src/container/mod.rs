@@ -7,8 +7,11 @@
 //! Deliberately absent: `docker` the program, compose files, privileged containers, restarts by the engine.
 
 mod events;
+mod facts;
 mod image;
+pub mod images;
 mod link;
+mod once;
 mod pull;
 mod spec;
 mod words;
@@ -21,11 +24,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::container::LogOutput;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ImageInspect};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder,
+    StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use domain::AgentName;
 use futures_util::StreamExt as _;
@@ -43,9 +46,6 @@ use crate::{
     Program, StartProgress, ports, process,
 };
 use link::{LONG, Link, SHORT};
-
-/// A pull that says nothing for so long has lost its registry.
-const PULL_SILENCE: Duration = Duration::from_mins(3);
 
 /// The engine of containers. Whether one is there is found out when it is needed, and again when it was not.
 #[derive(Debug)]
@@ -109,12 +109,20 @@ impl ContainerEngine {
         let body = bollard::body_full(archive.into());
         let mut answers = link.docker.create_image(Some(options), Some(body), None);
         let import = async {
+            let mut made = None;
             while let Some(answer) = answers.next().await {
-                answer?;
+                // Its id is the last thing said: Docker has it as the status, Podman in both.
+                made = answer?.status.filter(|status| status.starts_with("sha256:")).or(made);
             }
-            Ok(())
+            Ok(made)
         };
-        link.ask("make the image of the rehearsal", LONG, import).await?;
+        let made = link.ask("make the image of the rehearsal", LONG, import).await?;
+        // Podman 4 ignores the tag.
+        if let Some(id) = made {
+            let options = TagImageOptionsBuilder::new().repo(name).tag(&tag).build();
+            let tagging = link.docker.tag_image(&id, Some(options));
+            link.ask("name the image of the rehearsal", SHORT, tagging).await?;
+        }
         if self.shared.has(&link, &full).await? { Ok(full) } else { Err(words::no_image(&full)) }
     }
 
@@ -138,8 +146,24 @@ impl Shared {
     }
 
     async fn has(&self, link: &Link, image: &str) -> Result<bool, EngineError> {
-        let answer = link.ask("look for an image", SHORT, present(link.docker.inspect_image(image))).await?;
-        Ok(answer.is_some())
+        Ok(self.resolve(link, image).await?.is_some())
+    }
+
+    /// What the engine has under a reference, and the name it takes for it. "name@sha256:…" of an image that was made
+    /// here is its id with a name before it, which engines do not know.
+    async fn resolve(
+        &self,
+        link: &Link,
+        reference: &str,
+    ) -> Result<Option<(String, ImageInspect)>, EngineError> {
+        let id = reference.split_once('@').map(|(_, digest)| digest);
+        for name in std::iter::once(reference).chain(id) {
+            let look = present(link.docker.inspect_image(name));
+            if let Some(found) = link.ask("look for an image", SHORT, look).await? {
+                return Ok(Some((name.to_owned(), found)));
+            }
+        }
+        Ok(None)
     }
 
     fn ours(&self, agent: Option<&AgentName>) -> HashMap<String, Vec<String>> {
@@ -182,6 +206,32 @@ impl Shared {
     async fn of_agent(&self, link: &Link, agent: &AgentName) -> Result<Option<Instance>, EngineError> {
         let all = self.inspect_all(link, Some(agent)).await?;
         Ok(all.iter().max_by_key(|c| c.created.clone()).and_then(|c| self.instance(link, c)))
+    }
+
+    /// Makes a container and gives its id. Podman takes its init program from a package of its own (catatonit) and
+    /// refuses where that is missing; a model server reaps and stops without one.
+    async fn create(
+        &self,
+        link: &Link,
+        name: &str,
+        body: ContainerCreateBody,
+        what: &str,
+    ) -> Result<String, EngineError> {
+        let make = |body: ContainerCreateBody| {
+            let options = CreateContainerOptionsBuilder::new().name(name).build();
+            link.ask(what, LONG, link.docker.create_container(Some(options), body))
+        };
+        let mut again = body.clone();
+        match make(body).await {
+            Ok(created) => Ok(created.id),
+            Err(error) if error.message.contains("container-init binary") => {
+                if let Some(host) = again.host_config.as_mut() {
+                    host.init = Some(false);
+                }
+                Ok(make(again).await?.id)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove(&self, link: &Link, id: &str) -> Result<(), EngineError> {
@@ -325,63 +375,42 @@ impl Engine for ContainerEngine {
     }
 
     async fn pull(&self, launch: &Launch, on: OnProgress<'_>) -> Result<(), EngineError> {
-        let Some(image) = image_of(launch) else { return Ok(()) };
-        let link = self.shared.link().await?;
-        let reference = pull::reference(image);
-        let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
-        let mut messages = link.docker.create_image(Some(options), None, None);
-        let mut progress = pull::PullProgress::default();
-        loop {
-            let message = match timeout(PULL_SILENCE, messages.next()).await {
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(error))) => {
-                    let error = words::error(&link.address, &format!("pull {reference}"), &error);
-                    return Err(words::refused_pull(error, &reference));
-                }
-                Ok(None) => break,
-                Err(_) => return Err(words::silent(&link.address, &format!("pull {reference}"))),
-            };
-            if let Some((done, total)) = progress.take(&message) {
-                on(StartProgress::Pulling { done, total });
-            }
+        match image_of(launch) {
+            Some(image) => self.pull_reference(image, on).await,
+            None => Ok(()),
         }
-        // Some engines end the stream of a failed pull without an error in it.
-        if self.shared.has(&link, &reference).await? { Ok(()) } else { Err(words::no_image(&reference)) }
     }
 
     async fn start(&self, launch: &Launch, on: OnProgress<'_>) -> Result<Instance, EngineError> {
         let shared = &self.shared;
         let link = shared.link().await?;
         let proper = launch.agent.proper();
-        let body = spec(launch)?;
+        let mut body = spec(launch)?;
         let image = image_of(launch).map(pull::reference).unwrap_or_default();
         let name = container_name(&launch.agent, &launch.identity);
         shared.clear_name(&link, launch, &name).await?;
         shared.check_port(&link, launch).await?;
-        if !shared.has(&link, &image).await? {
+        let Some((image, _)) = shared.resolve(&link, &image).await? else {
             return Err(words::no_image(&image));
+        };
+        body.image = Some(image);
+        if link.rootless {
+            body = spec::without_root(body, link.kind);
         }
         if link.is_local() {
             make_folders(launch)?;
         }
-        let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let created = link
-            .ask(
-                &format!("make the container of {proper}"),
-                LONG,
-                link.docker.create_container(Some(options), body),
-            )
-            .await?;
+        let created = shared.create(&link, &name, body, &format!("make the container of {proper}")).await?;
         on(StartProgress::Created);
         // Dropped from here on, it is still listed: made and not running, with our labels.
-        let starting = link.docker.start_container(&created.id, None::<StartContainerOptions>);
+        let starting = link.docker.start_container(&created, None::<StartContainerOptions>);
         if let Err(error) = link.ask(&format!("start {proper}"), LONG, starting).await {
             // What never ran is of no use; if the engine is gone, the next start clears it away.
-            let _ = shared.remove(&link, &created.id).await;
+            let _ = shared.remove(&link, &created).await;
             return Err(words::refused_start(&error, &proper, launch.port).unwrap_or(error));
         }
         on(StartProgress::Started);
-        let container = shared.inspect(&link, &created.id).await?;
+        let container = shared.inspect(&link, &created).await?;
         container.and_then(|container| shared.instance(&link, &container)).ok_or_else(|| {
             EngineError::new(
                 ErrorKind::Failed,

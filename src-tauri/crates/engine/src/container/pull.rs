@@ -52,6 +52,11 @@ impl PullProgress {
         let done = self.layers.values().map(|l| l.done).sum();
         Some((done, self.layers.values().map(|l| l.total).sum()))
     }
+
+    /// The packed bytes that are known of so far: never more than there are in all.
+    pub(super) fn known(&self) -> u64 {
+        self.layers.values().filter_map(|layer| layer.total).sum()
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +88,7 @@ mod tests {
         assert_eq!(take(message("a", "Download complete", -1, -1)), Some((105, Some(150))));
         assert_eq!(take(message("a", "Extracting", 7, 100)), Some((105, Some(150))));
         assert_eq!(take(message("b", "Pull complete", -1, -1)), Some((150, Some(150))));
+        assert_eq!(progress.known(), 150);
     }
 
     #[test]

@@ -100,6 +100,19 @@ pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
     })
 }
 
+/// What an engine without root needs otherwise: there the host's group ids are not those of the container. Podman hands
+/// its user's own groups on; Docker cannot, and is given none.
+pub(super) fn without_root(mut body: ContainerCreateBody, kind: &str) -> ContainerCreateBody {
+    if let Some(groups) = body.host_config.as_mut().and_then(|host| host.group_add.as_mut()) {
+        let wanted = !groups.is_empty();
+        groups.clear();
+        if wanted && kind == "podman" {
+            groups.push("keep-groups".to_owned());
+        }
+    }
+    body
+}
+
 fn device(path: &str) -> DeviceMapping {
     DeviceMapping {
         path_on_host: Some(path.to_owned()),
@@ -152,4 +165,23 @@ pub(super) fn instance(container: &ContainerInspectResponse, identity: &Identity
         phase,
         pids: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(of: &[&str], kind: &str) -> Vec<String> {
+        let group_add = Some(of.iter().map(|&g| g.to_owned()).collect());
+        let host_config = Some(HostConfig { group_add, ..HostConfig::default() });
+        let body = ContainerCreateBody { host_config, ..ContainerCreateBody::default() };
+        without_root(body, kind).host_config.and_then(|host| host.group_add).unwrap_or_default()
+    }
+
+    #[test]
+    fn without_root_podman_keeps_its_users_groups_and_docker_adds_none() {
+        assert_eq!(groups(&["44", "105"], "podman"), ["keep-groups"]);
+        assert!(groups(&["44", "105"], "docker").is_empty());
+        assert!(groups(&[], "podman").is_empty(), "without a GPU nothing is handed on");
+    }
 }

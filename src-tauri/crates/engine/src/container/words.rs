@@ -76,6 +76,14 @@ fn forbidden(address: &Address) -> EngineError {
     )
 }
 
+const USERS_PODMAN: &str = "Switch it on: `systemctl --user enable --now podman.socket`.";
+
+/// The socket of a Podman without root.
+fn is_users_podman(address: &Address) -> bool {
+    let text = address.to_string();
+    text.contains("podman") && text.starts_with("/run/user")
+}
+
 fn restart(address: &Address) -> String {
     let text = address.to_string();
     let command = match (text.contains("podman"), text.starts_with("/run/user") || text.contains("/user/")) {
@@ -106,6 +114,13 @@ pub(super) fn none_answers(failures: &[(Address, Failure)]) -> EngineError {
         return forbidden(address);
     }
     if let Some(address) = socket(io::ErrorKind::ConnectionRefused) {
+        if is_users_podman(address) {
+            return EngineError::new(
+                ErrorKind::Unreachable,
+                format!("Podman's socket {address} is there, but not active."),
+                USERS_PODMAN,
+            );
+        }
         let text = restart(address);
         return EngineError::new(
             ErrorKind::Unreachable,
@@ -114,8 +129,10 @@ pub(super) fn none_answers(failures: &[(Address, Failure)]) -> EngineError {
         );
     }
     let places: Vec<String> = failures.iter().map(|(address, _)| address.to_string()).collect();
-    let next = if places.len() == 1 {
-        "Start the engine that DOCKER_HOST names, or unset DOCKER_HOST to use the usual sockets."
+    let next = if failures.iter().all(|(address, _)| is_users_podman(address)) {
+        USERS_PODMAN
+    } else if places.len() == 1 {
+        "Start the engine that DOCKER_HOST or CONTAINER_HOST names, or unset it to use the usual sockets."
     } else {
         "Install Docker (`sudo apt install docker.io`), or switch on Podman's socket: \
          `systemctl --user enable --now podman.socket`."
@@ -203,6 +220,25 @@ pub(super) fn no_image(image: &str) -> EngineError {
     )
 }
 
+/// An id cannot be pulled.
+pub(super) fn made_here(id: &str) -> EngineError {
+    EngineError::new(
+        ErrorKind::NoImage,
+        format!("The image {id} was made on this machine and is not there any more."),
+        "Make it again, or write an image that a registry has in the stack file.",
+    )
+}
+
+/// A pull that the disk would not hold.
+pub(super) fn no_room(image: &str, needed: u64, free: u64) -> EngineError {
+    let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    EngineError::new(
+        ErrorKind::NoImage,
+        format!("{image} needs about {} of disk, and {} are free.", gb(needed), gb(free)),
+        "Make room: `docker system df` shows what takes it, and `docker image prune` removes unused images.",
+    )
+}
+
 /// Without a full stop at the end, so that it fits in a sentence.
 fn sentence(text: &str) -> &str {
     text.trim().trim_end_matches('.')
@@ -256,7 +292,11 @@ mod tests {
         assert!(error.next.contains("sudo usermod -aG docker $USER"));
         let error = none_answers(&all[1..]);
         assert_eq!(error.kind, ErrorKind::Unreachable);
-        assert_eq!(error.next, "Start it: `systemctl --user start podman.socket` does.");
+        assert_eq!(error.next, "Switch it on: `systemctl --user enable --now podman.socket`.");
+        let named = [failing("/run/user/1000/podman/podman.sock", Io::NotFound)];
+        assert!(none_answers(&named).next.contains("systemctl --user enable --now podman.socket"));
+        let named = [failing("/run/podman/podman.sock", Io::ConnectionRefused)];
+        assert_eq!(none_answers(&named).next, "Start it: `sudo systemctl start podman.socket` does.");
         let error = none_answers(&all[2..]);
         assert!(error.message.contains("nothing answers at /run/podman/podman.sock"), "{error:?}");
     }
