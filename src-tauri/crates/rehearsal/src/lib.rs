@@ -18,6 +18,7 @@ pub mod machine;
 pub mod report;
 pub mod stand_in;
 
+mod about;
 mod answer;
 mod args;
 mod engine;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::about;
 use crate::args::{self, Dialect, Refusal};
 use crate::log::Log;
 use crate::settings::Settings;
@@ -22,6 +23,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run(args: &[OsString]) -> u8 {
+    if let Some(answer) = about::answer(args) {
+        return if answer.on_stderr { refuse(&answer.text, 0) } else { print(&answer.text) };
+    }
     let log = Log::new();
     let var = |name: &str| std::env::var(name).ok();
     let command = match args::read(args, var) {
@@ -51,6 +55,10 @@ fn run(args: &[OsString]) -> u8 {
         Ok(code) => code,
         Err(error) => refuse(&format!("The stand-in could not keep its books: {error}.\n"), 1),
     }
+}
+
+fn print(text: &str) -> u8 {
+    u8::from(std::io::stdout().lock().write_all(text.as_bytes()).is_err())
 }
 
 fn refuse(text: &str, code: u8) -> u8 {

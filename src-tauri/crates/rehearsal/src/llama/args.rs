@@ -108,6 +108,12 @@ const SLOTS: usize = 4;
 /// The context when it is left to the model.
 const CONTEXT: u64 = 8192;
 
+/// Every flag that is taken, with its spellings, and whether it has a value.
+pub(crate) fn flags() -> impl Iterator<Item = (&'static [&'static str], bool)> {
+    let valued = VALUED.iter().map(|spellings| (*spellings, true));
+    valued.chain(SWITCHES.chunks(1).map(|spelling| (spelling, false)))
+}
+
 /// Reads what follows `llama-server`.
 pub(crate) fn read(words: &[String], key: Option<Secret>) -> Result<Command, Refusal> {
     let mut rest = words.iter().map(String::as_str);

@@ -27,6 +27,7 @@ use crate::exchange::Ask;
 use crate::log::Line;
 use crate::text::{token_id, tokens};
 
+pub(crate) const BUILD: &str = "b11434";
 const FINGERPRINT: &str = "b0-unknown";
 /// Paths that need no key.
 const OPEN: [&str; 4] = ["/health", "/v1/health", "/models", "/v1/models"];

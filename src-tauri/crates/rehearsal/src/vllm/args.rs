@@ -125,6 +125,11 @@ const CONTEXT: u64 = 32_768;
 pub(crate) const USAGE: &str = "usage: vllm [-h] [-v]\n            {chat,complete,serve,launch,bench,collect-env,\
                      download-kernels,preload,run-batch,snapshot}\n            ...\n";
 
+/// Every flag that is taken, and whether it has a value.
+pub(crate) fn flags() -> impl Iterator<Item = (&'static str, bool)> {
+    FLAGS.iter().map(|(flag, takes)| (*flag, *takes != Nothing))
+}
+
 /// Reads what follows `vllm`.
 pub(crate) fn read(words: &[String], key: Option<Secret>) -> Result<Command, Refusal> {
     let mut rest = words.iter().map(String::as_str).peekable();
