@@ -135,24 +135,29 @@ pub struct CapacityUnknown {
 
 impl Ledger {
     /// Other programs are planned with at least 6 units, so that a machine just after boot promises nothing that
-    /// the desktop and a browser will need in a minute. A card's own memory is not where they live: half a unit there.
-    pub fn other_floor(kind: PoolKind, unit: Unit) -> Bytes {
+    /// the desktop and a browser will need in a minute; on a machine with less than 32 units with three sixteenths
+    /// of them, or nothing would be left for anybody. A card's own memory is not where they live: half a unit there.
+    pub fn other_floor(kind: PoolKind, capacity: Bytes) -> Bytes {
+        let unit = Unit::for_capacity(capacity);
         match kind {
-            PoolKind::Unified | PoolKind::Ram => unit.of(6.0),
+            PoolKind::Unified | PoolKind::Ram => unit.of(6.0).min(capacity.share(3, 16)),
             PoolKind::Vram => unit.of(0.5),
         }
     }
 
-    /// The limit in force: the stack's, at most capacity less 4 units; without one, capacity less 8 units. Of a card's
-    /// own memory, where nothing but the GPU's work lives, half a unit and one unit are kept back.
+    /// The limit in force: the stack's, at most capacity less 4 units; without one, capacity less 8 units. A machine
+    /// with less than 32 units keeps back an eighth and a quarter of what it has instead. Of a card's own memory,
+    /// where nothing but the GPU's work lives, half a unit and one unit are kept back.
     pub fn limit_for(kind: PoolKind, capacity: Bytes, wished: Option<Bytes>) -> Bytes {
         let unit = Unit::for_capacity(capacity);
         let (least, usual) = match kind {
-            PoolKind::Unified | PoolKind::Ram => (4.0, 8.0),
-            PoolKind::Vram => (0.5, 1.0),
+            PoolKind::Unified | PoolKind::Ram => {
+                (unit.of(4.0).min(capacity.share(1, 8)), unit.of(8.0).min(capacity.share(1, 4)))
+            }
+            PoolKind::Vram => (unit.of(0.5), unit.of(1.0)),
         };
-        let highest = capacity.saturating_sub(unit.of(least));
-        wished.unwrap_or_else(|| capacity.saturating_sub(unit.of(usual))).min(highest)
+        let highest = capacity.saturating_sub(least);
+        wished.unwrap_or_else(|| capacity.saturating_sub(usual)).min(highest)
     }
 
     /// # Errors
@@ -194,7 +199,7 @@ impl Ledger {
 
     /// Other programs as a plan counts them.
     pub fn planned_other(&self) -> Bytes {
-        self.other.max(Self::other_floor(self.kind, self.unit()))
+        self.other.max(Self::other_floor(self.kind, self.capacity))
     }
 
     /// What agents together may claim of this pool.
@@ -215,5 +220,41 @@ impl Ledger {
     /// Free as the window says it: limit less used.
     pub fn free(&self) -> Bytes {
         self.limit.saturating_sub(self.used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(capacity: Bytes) -> [Bytes; 3] {
+        [
+            Ledger::other_floor(PoolKind::Ram, capacity),
+            capacity.saturating_sub(Ledger::limit_for(PoolKind::Ram, capacity, Some(capacity))),
+            capacity.saturating_sub(Ledger::limit_for(PoolKind::Ram, capacity, None)),
+        ]
+    }
+
+    #[test]
+    fn a_small_machine_keeps_back_a_part_and_a_large_one_a_fixed_amount() {
+        let gb = |amounts: [f64; 3]| amounts.map(Bytes::gb);
+        assert_eq!(figures(Bytes::gb(128.0)), gb([6.0, 4.0, 8.0]));
+        assert_eq!(figures(Bytes::gb(32.0)), gb([6.0, 4.0, 8.0]), "both rules meet at 32 GB");
+        assert_eq!(figures(Bytes::gb(16.0)), gb([3.0, 2.0, 4.0]));
+        assert_eq!(figures(Bytes::gb(8.0)), gb([1.5, 1.0, 2.0]));
+        // A rehearsal's machine of 128 MB is the 128 GB one in the smaller unit.
+        assert_eq!(figures(Bytes::mb(128.0)), [6.0, 4.0, 8.0].map(Bytes::mb));
+    }
+
+    #[test]
+    fn more_memory_never_leaves_less_for_agents() {
+        let left = |gb: u32| {
+            let capacity = Bytes::gb(f64::from(gb));
+            let [floor, _, usual] = figures(capacity);
+            capacity.saturating_sub(usual).saturating_sub(floor)
+        };
+        for gb in 1..256 {
+            assert!(left(gb) > Bytes::ZERO && left(gb + 1) >= left(gb), "{gb}");
+        }
     }
 }

@@ -146,7 +146,7 @@ pub(super) fn shortage(facts: &Shortage) -> Option<(String, String)> {
         .map(|s| s.total())
         .sum();
     let wanted = agents.total().saturating_sub(others);
-    let floor = Ledger::other_floor(ledger.kind, unit);
+    let floor = Ledger::other_floor(ledger.kind, ledger.capacity);
     if wanted + floor > ledger.limit {
         return Some(never(facts, ledger, wanted, &place));
     }
@@ -197,7 +197,7 @@ pub(super) fn shortage(facts: &Shortage) -> Option<(String, String)> {
 /// Even with nothing else on the machine but what is always counted for other programs.
 fn never(facts: &Shortage, ledger: &Ledger, wanted: Bytes, place: &str) -> (String, String) {
     let unit = ledger.unit();
-    let floor = Ledger::other_floor(ledger.kind, unit);
+    let floor = Ledger::other_floor(ledger.kind, ledger.capacity);
     let highest = Ledger::limit_for(ledger.kind, ledger.capacity, Some(ledger.capacity));
     let whom = match facts.subject {
         Subject::Profile(profile) => profile.clone(),
@@ -305,7 +305,7 @@ impl Plan {
         let Some(pool) = self.short() else { return "Not possible".to_owned() };
         let ledger = &pool.ledger;
         let missing = pool.shortfall.show_up(ledger.unit());
-        let closable = ledger.other.saturating_sub(Ledger::other_floor(ledger.kind, ledger.unit()));
+        let closable = ledger.other.saturating_sub(Ledger::other_floor(ledger.kind, ledger.capacity));
         let by_limit = (pool.planned + ledger.planned_other() + ledger.lost).saturating_sub(ledger.limit);
         if by_limit == pool.shortfall && closable >= pool.shortfall {
             format!("Fits with {missing} closed")
