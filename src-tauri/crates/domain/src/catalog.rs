@@ -9,7 +9,7 @@ use crate::memory::{Bytes, KIB};
 /// Facts about one model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KnownModel {
-    /// The Hub id, compared without regard to case.
+    /// The Hub id, or OWNER/NAME/FILE of a GGUF file there; compared without regard to case.
     pub id: &'static str,
     /// Weights in memory.
     pub weights: Bytes,
@@ -77,5 +77,102 @@ const KNOWN: &[KnownModel] = &[
         quantization: "AWQ 4-bit",
         tool_parser: "hermes",
         vllm_overhead: gb_tenths(40),
+    },
+    // 16-bit weights. 29.5 GB and 61.06 GB on the disk, read from the repositories' file lists.
+    KnownModel {
+        id: "Qwen/Qwen2.5-14B-Instruct",
+        weights: gb_tenths(275),
+        kv_bytes_per_token: 192 * KIB,
+        max_context: 32_768,
+        quantization: "BF16",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(40),
+    },
+    KnownModel {
+        id: "Qwen/Qwen3-Coder-30B-A3B-Instruct",
+        weights: gb_tenths(569),
+        kv_bytes_per_token: 96 * KIB,
+        max_context: 262_144,
+        quantization: "BF16",
+        tool_parser: "qwen3_coder",
+        vllm_overhead: gb_tenths(40),
+    },
+    // Computed, not read: 4-bit checkpoints of this model are named with 45 to 49 GB, and the upper end is taken. Of 48
+    // layers 12 keep a cache (2 heads of 256); the others keep 38 to 74 MB for each sequence, which is in the overhead.
+    // Its format is compressed-tensors, which vLLM finds out by itself.
+    KnownModel {
+        id: "cpatonn/Qwen3-Next-80B-A3B-Instruct-AWQ-4bit",
+        weights: Bytes(49_000_000_000),
+        kv_bytes_per_token: 24 * KIB,
+        max_context: 262_144,
+        quantization: "compressed-tensors 4-bit",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(60),
+    },
+    // GGUF files of the Hub. Bytes are those of the file, which llama.cpp loads as it is; the last figure is vLLM's and
+    // means nothing for them.
+    KnownModel {
+        id: "unsloth/Llama-3.3-70B-Instruct-GGUF/Llama-3.3-70B-Instruct-Q4_K_M.gguf",
+        weights: Bytes(42_520_398_432),
+        kv_bytes_per_token: 320 * KIB,
+        max_context: 131_072,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "llama3_json",
+        vllm_overhead: gb_tenths(0),
+    },
+    KnownModel {
+        id: "unsloth/Qwen3-Coder-30B-A3B-Instruct-GGUF/Qwen3-Coder-30B-A3B-Instruct-Q4_K_M.gguf",
+        weights: Bytes(18_556_689_568),
+        kv_bytes_per_token: 96 * KIB,
+        max_context: 262_144,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "qwen3_coder",
+        vllm_overhead: gb_tenths(0),
+    },
+    KnownModel {
+        id: "bartowski/Qwen2.5-14B-Instruct-GGUF/Qwen2.5-14B-Instruct-Q4_K_M.gguf",
+        weights: Bytes(8_988_110_976),
+        kv_bytes_per_token: 192 * KIB,
+        max_context: 32_768,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(0),
+    },
+    KnownModel {
+        id: "bartowski/Qwen2.5-7B-Instruct-GGUF/Qwen2.5-7B-Instruct-Q4_K_M.gguf",
+        weights: Bytes(4_683_074_240),
+        kv_bytes_per_token: 56 * KIB,
+        max_context: 32_768,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(0),
+    },
+    KnownModel {
+        id: "bartowski/Qwen2.5-3B-Instruct-GGUF/Qwen2.5-3B-Instruct-Q4_K_M.gguf",
+        weights: Bytes(1_929_903_264),
+        kv_bytes_per_token: 36 * KIB,
+        max_context: 32_768,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(0),
+    },
+    // 28 layers with 2 heads of 128, and 24 layers with 2 heads of 64.
+    KnownModel {
+        id: "Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf",
+        weights: Bytes(1_117_320_736),
+        kv_bytes_per_token: 28 * KIB,
+        max_context: 32_768,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(0),
+    },
+    KnownModel {
+        id: "Qwen/Qwen2.5-0.5B-Instruct-GGUF/qwen2.5-0.5b-instruct-q4_k_m.gguf",
+        weights: Bytes(491_400_032),
+        kv_bytes_per_token: 12 * KIB,
+        max_context: 32_768,
+        quantization: "GGUF Q4_K_M",
+        tool_parser: "hermes",
+        vllm_overhead: gb_tenths(0),
     },
 ];
