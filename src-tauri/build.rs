@@ -1,8 +1,18 @@
 fn main() {
     // Naming the commands makes each of them need a permission, so that `capabilities/` is the whole of what the page
     // may call.
-    let commands =
-        &["rpc", "open_stream", "close_stream", "preference_get", "preference_set", "start_controller"];
+    let commands = &[
+        "rpc",
+        "open_stream",
+        "close_stream",
+        "preference_get",
+        "preference_set",
+        "start_controller",
+        "dialog_import",
+        "dialog_import_write",
+        "dialog_confirm",
+        "dialog_stop_neighbour",
+    ];
     let attributes =
         tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));
     if let Err(error) = tauri_build::try_build(attributes) {

@@ -10,6 +10,7 @@ mod arguments;
 mod callers;
 mod commands;
 mod controller;
+mod dialogs;
 mod link;
 mod places;
 mod preferences;

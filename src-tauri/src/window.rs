@@ -10,12 +10,13 @@ use tauri::{AppHandle, Manager, Url, WebviewUrl, WebviewWindowBuilder};
 use crate::arguments::Options;
 use crate::commands;
 use crate::controller::Controller;
+use crate::dialogs::{self, Chosen};
 use crate::link::Link;
 use crate::places::Places;
 use crate::preferences::Preferences;
 use crate::streams::Streams;
 
-const LABEL: &str = "main";
+pub(crate) const LABEL: &str = "main";
 
 /// Opens it, and returns when it was closed.
 ///
@@ -41,6 +42,7 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
         .manage(link)
         .manage(Arc::clone(&controller))
         .manage(Streams::default())
+        .manage(Chosen::default())
         .invoke_handler(tauri::generate_handler![
             commands::rpc,
             commands::open_stream,
@@ -48,6 +50,10 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
             commands::preference_get,
             commands::preference_set,
             commands::start_controller,
+            dialogs::dialog_import,
+            dialogs::dialog_import_write,
+            dialogs::dialog_confirm,
+            dialogs::dialog_stop_neighbour,
         ])
         .setup(move |app| {
             app.manage(Preferences::open(app.handle(), &places.preferences));

@@ -1,0 +1,301 @@
+//! What the page may not do by itself: choosing files, and saying yes to what runs code or touches what others run.
+//! Each is asked in a dialog of the desktop, outside of what the page can draw; the page learns the outcome alone.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::shapes::neighbours::{Neighbour, Neighbours};
+use api::shapes::stacks::{Confirmation, ImportKind, ImportRequest, SurfaceKind};
+use api::{ApiError, Code};
+use gtk::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tauri::{AppHandle, Manager, State};
+use tokio::sync::oneshot;
+
+use crate::link::Link;
+use crate::window::LABEL;
+
+/// The import that was looked at last: what `dialog_import_write` makes the stack.
+#[derive(Default)]
+pub(crate) struct Chosen(Mutex<Option<ImportRequest>>);
+
+fn failed(message: impl Into<String>, next: &str) -> ApiError {
+    ApiError::new(Code::Failed, message, next)
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_json::from_value(value).map_err(|e| {
+        failed(
+            format!("The controller's answer could not be read: {e}."),
+            "It may be of another version: end it in the tray, and open the window again.",
+        )
+    })
+}
+
+/// Runs `show` on the thread that draws, and waits for the person's answer. A dialog that was closed is a no.
+async fn ask<T: Send + 'static>(
+    app: &AppHandle,
+    show: impl FnOnce(Option<gtk::ApplicationWindow>, oneshot::Sender<T>) + Send + 'static,
+) -> Result<Option<T>, ApiError> {
+    let (answer, answered) = oneshot::channel();
+    let handle = app.clone();
+    app.run_on_main_thread(move || {
+        let parent = handle.get_webview_window(LABEL).and_then(|window| window.gtk_window().ok());
+        show(parent, answer);
+    })
+    .map_err(|e| failed(format!("No dialog could be opened: {e}."), "Close the window and open it again."))?;
+    Ok(answered.await.ok())
+}
+
+#[tauri::command]
+pub(crate) async fn dialog_import(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    chosen: State<'_, Chosen>,
+    kind: ImportKind,
+) -> Result<Option<Value>, ApiError> {
+    let Some(paths) = choose(&app, kind).await?.filter(|paths| !paths.is_empty()) else { return Ok(None) };
+    let (env, files): (Vec<String>, Vec<String>) =
+        paths.iter().map(|p| p.display().to_string()).partition(|p| kind == ImportKind::Compose && is_env(p));
+    let request = ImportRequest { kind, files, env: env.into_iter().next(), write: false };
+    let answer = link.call("import", json!(request)).await?;
+    *chosen.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    Ok(Some(answer))
+}
+
+/// `.env`, `.env.example`, `house.env`.
+fn is_env(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with(".env") || name.to_ascii_lowercase().ends_with(".env")
+}
+
+#[tauri::command]
+pub(crate) async fn dialog_import_write(
+    link: State<'_, Arc<Link>>,
+    chosen: State<'_, Chosen>,
+) -> Result<Option<Value>, ApiError> {
+    let request = chosen.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(request) = request else { return Ok(None) };
+    let answer = link.call("import", json!(ImportRequest { write: true, ..request })).await?;
+    *chosen.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    Ok(Some(answer))
+}
+
+async fn choose(app: &AppHandle, kind: ImportKind) -> Result<Option<Vec<PathBuf>>, ApiError> {
+    ask(app, move |parent, answer| {
+        let title = match kind {
+            ImportKind::Compose => "Choose the compose files, and their .env with them",
+            ImportKind::Env => "Choose the .env file",
+            ImportKind::Stack => "Choose the stack file",
+        };
+        let chooser = gtk::FileChooserDialog::with_buttons(
+            Some(title),
+            parent.as_ref(),
+            gtk::FileChooserAction::Open,
+            &[("Cancel", gtk::ResponseType::Cancel), ("Read", gtk::ResponseType::Accept)],
+        );
+        chooser.set_modal(true);
+        chooser.set_default_response(gtk::ResponseType::Accept);
+        chooser.set_select_multiple(kind == ImportKind::Compose);
+        // A .env is a hidden file.
+        chooser.set_show_hidden(true);
+        let answer = std::cell::Cell::new(Some(answer));
+        chooser.connect_response(move |chooser, response| {
+            if response == gtk::ResponseType::Accept
+                && let Some(answer) = answer.take()
+            {
+                let _ = answer.send(chooser.filenames());
+            }
+            chooser.close();
+        });
+        chooser.show_all();
+    })
+    .await
+}
+
+#[tauri::command]
+pub(crate) async fn dialog_confirm(app: AppHandle, link: State<'_, Arc<Link>>) -> Result<bool, ApiError> {
+    let confirmation: Confirmation = read(link.call("confirmation", json!({})).await?)?;
+    if !confirmation.needed {
+        return Ok(true);
+    }
+    let (text, source) = (surface_text(&confirmation), confirmation.source.clone());
+    let question = Question {
+        title: "Let this stack run?".to_owned(),
+        head: format!(
+            "This stack was {source}. Once confirmed, Asgard may run what is listed here on this machine."
+        ),
+        detail: Some(text),
+        yes: "Let it run".to_owned(),
+        no: "Not now".to_owned(),
+    };
+    if !yes(&app, question).await? {
+        return Ok(false);
+    }
+    link.call("confirm_stack", json!({ "hash": confirmation.hash })).await?;
+    Ok(true)
+}
+
+/// One line for each thing that would run or be reached, by agent. Foreign text: nothing of it is markup, and no line
+/// of it can look like another.
+fn surface_text(confirmation: &Confirmation) -> String {
+    let mut text = String::new();
+    let mut agent = "";
+    for entry in &confirmation.surface {
+        if entry.agent != agent {
+            agent = &entry.agent;
+            text.push_str(&plain(agent));
+            text.push('\n');
+        }
+        let word = match entry.kind {
+            SurfaceKind::Image => "image",
+            SurfaceKind::Command => "command",
+            SurfaceKind::Mount => "mount",
+            SurfaceKind::Device => "device",
+            SurfaceKind::Argument => "argument",
+            SurfaceKind::Variable => "variable",
+            SurfaceKind::Endpoint => "address",
+        };
+        text.push_str("    ");
+        text.push_str(word);
+        text.push_str(": ");
+        text.push_str(&plain(&entry.text));
+        text.push('\n');
+    }
+    text
+}
+
+/// Without line breaks, control characters and those that turn the direction of writing around.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let turns =
+                matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}') { '\u{fffd}' } else { c }
+        })
+        .collect()
+}
+
+#[tauri::command]
+pub(crate) async fn dialog_stop_neighbour(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    id: String,
+    take_place: bool,
+) -> Result<Option<Value>, ApiError> {
+    let all: Neighbours = read(link.call("neighbours", json!({})).await?)?;
+    let Some(found) = all.neighbours.into_iter().find(|n| n.id == id) else {
+        return Err(failed("That server is no longer there.", "Look again."));
+    };
+    if found.stop_refused {
+        return Err(failed(format!("{} cannot be stopped from here.", found.name), &found.stop_hint));
+    }
+    if !yes(&app, stop_question(&found, take_place)).await? {
+        return Ok(None);
+    }
+    link.call("stop_neighbour", json!({ "id": id, "take_place": take_place })).await.map(Some)
+}
+
+fn stop_question(found: &Neighbour, take_place: bool) -> Question {
+    let place = match (&found.agent, take_place) {
+        (Some(agent), true) => format!(" Then {} is started in its place.", plain(agent)),
+        _ => String::new(),
+    };
+    Question {
+        title: format!("Stop {}?", plain(&found.name)),
+        head: format!("{}. {}{place}", plain(&found.origin), found.stop_hint),
+        detail: None,
+        yes: if take_place { "Stop and take its place".to_owned() } else { "Stop".to_owned() },
+        no: "Leave it running".to_owned(),
+    }
+}
+
+struct Question {
+    title: String,
+    head: String,
+    /// Shown in a box that scrolls.
+    detail: Option<String>,
+    yes: String,
+    no: String,
+}
+
+async fn yes(app: &AppHandle, question: Question) -> Result<bool, ApiError> {
+    let answer = ask(app, move |parent, answer| {
+        let dialog = gtk::Dialog::with_buttons(
+            Some(&question.title),
+            parent.as_ref(),
+            gtk::DialogFlags::MODAL | gtk::DialogFlags::DESTROY_WITH_PARENT,
+            &[(&question.no, gtk::ResponseType::Cancel), (&question.yes, gtk::ResponseType::Accept)],
+        );
+        // Enter and Escape both leave things as they are.
+        dialog.set_default_response(gtk::ResponseType::Cancel);
+        let content = dialog.content_area();
+        content.set_border_width(12);
+        content.set_spacing(12);
+        let head = gtk::Label::new(Some(&question.head));
+        head.set_line_wrap(true);
+        head.set_max_width_chars(72);
+        head.set_xalign(0.0);
+        content.add(&head);
+        if let Some(detail) = &question.detail {
+            let view = gtk::TextView::new();
+            view.set_editable(false);
+            view.set_cursor_visible(false);
+            view.set_monospace(true);
+            view.set_wrap_mode(gtk::WrapMode::WordChar);
+            if let Some(buffer) = view.buffer() {
+                buffer.set_text(detail);
+            }
+            let scrolled = gtk::ScrolledWindow::builder()
+                .min_content_width(680)
+                .min_content_height(320)
+                .hscrollbar_policy(gtk::PolicyType::Never)
+                .build();
+            scrolled.add(&view);
+            content.pack_start(&scrolled, true, true, 0);
+        }
+        let answer = std::cell::Cell::new(Some(answer));
+        dialog.connect_response(move |dialog, response| {
+            if let Some(answer) = answer.take() {
+                let _ = answer.send(response == gtk::ResponseType::Accept);
+            }
+            dialog.close();
+        });
+        dialog.show_all();
+    })
+    .await?;
+    Ok(answer.unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use api::shapes::stacks::SurfaceEntry;
+
+    use super::*;
+
+    #[test]
+    fn foreign_text_stays_on_its_line() {
+        let confirmation = Confirmation {
+            needed: true,
+            source: String::new(),
+            hash: String::new(),
+            surface: vec![
+                SurfaceEntry {
+                    agent: "thor".into(),
+                    kind: SurfaceKind::Argument,
+                    text: "--x\n    image: harmless\u{202e}".into(),
+                },
+                SurfaceEntry { agent: "thor".into(), kind: SurfaceKind::Image, text: "a/b:c".into() },
+            ],
+        };
+        let text = surface_text(&confirmation);
+        assert_eq!(text, "thor\n    argument: --x\u{fffd}    image: harmless\u{fffd}\n    image: a/b:c\n");
+    }
+
+    #[test]
+    fn the_env_is_told_from_the_compose_files() {
+        assert!(is_env("/a/.env") && is_env("/a/.env.example") && is_env("/a/house.env"));
+        assert!(!is_env("/a/compose.yml") && !is_env("/env/hybrid.yml"));
+    }
+}
