@@ -26,10 +26,22 @@ const ENGINES: Record<string, string> = {
   podman: "Podman",
   process: "Local processes",
   external: "External server",
+  ollama: "Ollama",
 };
 
 export function engineName(kind: string): string {
   return ENGINES[kind] ?? kind;
+}
+
+const BACKENDS: Record<string, string> = {
+  vllm: "vLLM",
+  "llama.cpp": "llama.cpp",
+  ollama: "Ollama",
+  external: "A server that runs already",
+};
+
+export function backendName(backend: string): string {
+  return BACKENDS[backend] ?? backend;
 }
 
 export function isStarting(state: AgentState): boolean {

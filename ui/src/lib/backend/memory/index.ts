@@ -3,8 +3,10 @@
 
 import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } from "../backend";
 import { unreachable } from "../backend";
+import { GB, MB } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
+import { Forms } from "./forms";
 import { LOG, REPLY, conversations, events } from "./texts";
 
 const STEP = 40;
@@ -18,10 +20,12 @@ class Controller {
   stopped = new Set<number>();
   saved = false;
   afterLogin: "nothing" | "last_profile" | "base_profile" = "nothing";
+  readonly forms: Forms;
   #id = 1000;
 
   constructor(play: Play) {
     this.play = play;
+    this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
   }
 
   nextId(): number {
@@ -41,8 +45,9 @@ class Controller {
 
   /** Nothing switches any more. */
   settle(profile: string): void {
-    // Everything but who failed how; what is left out here is over.
-    const { switching: _switching, engineError: _engine, gatewayError: _gateway, ...rest } = this.play;
+    // All but what is over.
+    const over = ["switching", "engineError", "gatewayError"];
+    const rest = Object.fromEntries(Object.entries(this.play).filter(([key]) => !over.includes(key))) as unknown as Play;
     this.play = { ...rest, profile: profile === "" ? this.play.profile : profile };
     this.change({});
   }
@@ -66,6 +71,10 @@ export function memoryBackend(): Backend {
   const wanted = new URLSearchParams(location.hash.slice(1)).get("play") ?? "switching";
   const controller = new Controller(PLAYS[wanted] ?? (PLAYS["rest"] as Play));
   const lost = wanted === "lost";
+  // A browser test saves the file "in another editor" by this.
+  addEventListener("asgard-touch-stack", () => {
+    controller.forms.touch();
+  });
 
   return {
     call: async (cmd, payload) => {
@@ -154,6 +163,12 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "change_settings":
       if ("after_login" in payload && payload.after_login !== null) c.afterLogin = payload.after_login;
       return { after_login: c.afterLogin };
+    case "stack_form":
+      return c.forms.form();
+    case "edit_stack":
+      return c.forms.edit(payload as Payload<"edit_stack">);
+    case "apply_stack":
+      return c.forms.apply();
     case "save_stack":
       c.saved = true;
       return stackFile(c);

@@ -1,0 +1,92 @@
+// The words of the editor's fields, and which of them stand where.
+
+import type { Key, Server } from "./draft";
+
+export const LABELS: Readonly<Record<Key, string>> = {
+  name: "Name",
+  title: "Title",
+  tier: "Tier",
+  role: "Role prompt",
+  served_by: "Whose server",
+  backend: "Runs on",
+  engine: "Run as",
+  image: "Image",
+  host_ipc: "Shares the host's IPC, only where an image needs it",
+  command: "Command",
+  endpoint: "Address",
+  model: "Model",
+  revision: "Revision",
+  port: "Port",
+  context: "Context",
+  sequences: "Requests at once",
+  weights: "Weights",
+  overhead: "Overhead",
+  kv_cache: "KV cache",
+  memory: "Whole claim",
+  share: "Share of the memory",
+  dtype: "Type of the weights",
+  quantization: "Quantisation",
+  kv_dtype: "Type of the KV cache",
+  tensor_parallel: "Split over devices",
+  devices: "Devices",
+  tool_parser: "Tool parser",
+  draft_model: "Draft model",
+  args: "Flags",
+  env: "Variables",
+  ttl: "Sleeps after",
+  drain: "Time to finish requests",
+  load_timeout: "Longest start",
+  min_residency: "Stays at least",
+  pinned: "Stays awake through every switch",
+  glyph: "Rune",
+  color: "Colour",
+};
+
+export const SERVERS: readonly { readonly id: Server; readonly label: string }[] = [
+  { id: "vllm", label: "vLLM" },
+  { id: "llama.cpp", label: "llama.cpp" },
+  { id: "ollama", label: "Ollama" },
+  { id: "external", label: "A server that runs already" },
+  { id: "role", label: "Another agent's server, as a role" },
+];
+
+export const TIERS = [
+  { id: "", label: "Not said" },
+  { id: "primary", label: "Primary" },
+  { id: "coder", label: "Coder" },
+  { id: "reviewer", label: "Reviewer" },
+  { id: "utility", label: "Utility" },
+] as const;
+
+/** A field that is a line or a few lines of text. */
+export interface Plain {
+  readonly key: Key;
+  readonly hint?: string;
+  readonly example?: string;
+  readonly lines?: number;
+  readonly mono?: boolean;
+  readonly numeric?: boolean;
+}
+
+export const LIMITS: readonly Plain[] = [
+  { key: "ttl", example: "20 min", hint: "Without a request; empty is never." },
+  { key: "drain", example: "60 s", hint: "Before it is stopped." },
+  { key: "min_residency", example: "5 min", hint: "Once it is awake." },
+  { key: "load_timeout", example: "30 min", hint: "Then its start has failed." },
+];
+
+export const ADVANCED: readonly Plain[] = [
+  { key: "tool_parser", example: "hermes", mono: true },
+  { key: "quantization", hint: "Left out, the server finds out.", mono: true },
+  { key: "dtype", example: "float16", mono: true },
+  { key: "kv_dtype", example: "auto", mono: true },
+  { key: "revision", hint: "A commit, tag or branch.", mono: true },
+  { key: "draft_model", hint: "For speculative decoding.", mono: true },
+  { key: "weights", example: "9.3 GB", hint: "Only where it is not known." },
+  { key: "overhead", example: "4 GB", hint: "What the server takes besides." },
+  { key: "tensor_parallel", example: "1", numeric: true },
+  { key: "engine", example: "container", hint: "container, process or external.", mono: true },
+  { key: "devices", lines: 2, mono: true, hint: "The pools it runs on, one in a line." },
+  { key: "args", lines: 4, mono: true, example: "--enable-prefix-caching", hint: "One word in a line; not those that Asgard sets itself." },
+  { key: "env", lines: 3, mono: true, example: "NAME=value", hint: "One in a line. No secrets: this file is not kept like one." },
+];
