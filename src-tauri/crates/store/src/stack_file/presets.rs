@@ -9,6 +9,9 @@ use super::{SaveError, replace};
 /// The default: six agents on vLLM.
 pub const NORSE: &str = include_str!("../../presets/norse.toml");
 
+/// How much smaller the machine of a rehearsal is: MB for GB.
+const REHEARSAL: u64 = 1024;
+
 /// A stack that comes with Asgard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preset {
@@ -33,19 +36,70 @@ impl Preset {
     /// The text for a real machine (1), or for a rehearsal (more), whose sizes stand in MB for GB: resolved with the
     /// same scale the known figures of models shrink alike, and every sum is the same in the smaller unit.
     pub fn text_scaled(&self, scale: u64) -> String {
-        // Values alone: what a comment says of a real machine stays true.
-        if scale > 1 { self.text.replace(" GB\"", " MB\"") } else { self.text.to_owned() }
+        // The rehearsal plays the default's own text, so that the two cannot drift apart, under its own name.
+        let text = self.text.replacen("name = \"norse\"", &format!("name = \"{}\"", self.name), 1);
+        if scale > 1 { in_megabytes(&text) } else { text }
     }
 }
 
-const ALL: &[Preset] = &[Preset {
-    name: "norse",
-    summary: "Six agents on vLLM with 4-bit weights; Thor and Valkyrie stay, Odin takes Valkyrie's place.",
-    machine: "Strix Halo, 128 GB",
-    fixture: "strix-halo-small-carveout",
-    scale: 1,
-    text: NORSE,
-}];
+const ALL: &[Preset] = &[
+    Preset {
+        name: "norse",
+        summary: "Six agents on vLLM with 4-bit weights; Odin and Valkyrie take turns.",
+        machine: "Strix Halo, 128 GB",
+        fixture: "strix-halo-small-carveout",
+        scale: 1,
+        text: NORSE,
+    },
+    Preset {
+        name: "norse-bf16",
+        summary: "Thor and Valkyrie with 16-bit weights on vLLM, the other four on the processor.",
+        machine: "Strix Halo, 128 GB, little else running",
+        fixture: "strix-halo-quiet",
+        scale: 1,
+        text: include_str!("../../presets/norse-bf16.toml"),
+    },
+    Preset {
+        name: "norse-next",
+        summary: "As norse, with Qwen3-Next 80B in Odin's place.",
+        machine: "Strix Halo, 128 GB",
+        fixture: "strix-halo-small-carveout",
+        scale: 1,
+        text: include_str!("../../presets/norse-next.toml"),
+    },
+    Preset {
+        name: "norse-llamacpp",
+        summary: "All six as GGUF files on llama.cpp, on the GPU through Vulkan.",
+        machine: "Strix Halo, 128 GB",
+        fixture: "strix-halo-small-carveout",
+        scale: 1,
+        text: include_str!("../../presets/norse-llamacpp.toml"),
+    },
+    Preset {
+        name: "qwen3-next-tp4",
+        summary: "Qwen3-Next 80B over four cards.",
+        machine: "Four cards of 16 GB",
+        fixture: "four-cards",
+        scale: 1,
+        text: include_str!("../../presets/qwen3-next-tp4.toml"),
+    },
+    Preset {
+        name: "small",
+        summary: "Three small models on the processor; no GPU needed.",
+        machine: "Any machine with 8 GB",
+        fixture: "small-8gb",
+        scale: 1,
+        text: include_str!("../../presets/small.toml"),
+    },
+    Preset {
+        name: "rehearsal",
+        summary: "The norse household as stand-ins play it, in megabytes; no model is fetched.",
+        machine: "A rehearsal, on any machine",
+        fixture: "rehearsal",
+        scale: REHEARSAL,
+        text: NORSE,
+    },
+];
 
 /// Every preset, the default first.
 pub fn all() -> &'static [Preset] {
@@ -73,5 +127,10 @@ pub fn use_preset(path: &Path, preset: &Preset, scale: u64, stamp: &str) -> Resu
 
 /// The default in the size of a rehearsal.
 pub fn rehearsal_text() -> String {
-    NORSE.replace(" GB\"", " MB\"")
+    in_megabytes(NORSE)
+}
+
+/// Values alone: what a comment says of a real machine stays true.
+fn in_megabytes(text: &str) -> String {
+    text.replace(" GB\"", " MB\"")
 }
