@@ -426,6 +426,7 @@ fn hashes_change_with_what_they_are_about() {
         t.ttl = Some(RawTime::Seconds(60));
         t.drain = Some(RawTime::Seconds(1));
         t.load_timeout = Some(RawTime::Seconds(1));
+        t.request_timeout = Some(RawTime::Seconds(1));
         t.min_residency = Some(RawTime::Seconds(1));
         t.pinned = Some(true);
         t.glyph = text("odin");

@@ -79,6 +79,7 @@ fn any_agent() -> impl Strategy<Value = RawAgent> {
                 ttl: t[0].clone(),
                 drain: t[1].clone(),
                 load_timeout: t[2].clone(),
+                request_timeout: t[1].clone(),
                 min_residency: t[3].clone(),
                 command: list(),
                 devices: list(),

@@ -69,6 +69,7 @@ fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent
         ttl: None,
         drain: Duration::from_mins(1),
         load_timeout: Duration::from_mins(30),
+        request_timeout: None,
         min_residency: Duration::ZERO,
         pinned: false,
         served_by: None,

@@ -167,6 +167,7 @@ fn four_cards_each_hold_a_quarter() {
     let stack = stack(preset, 1);
     let agent = &stack.agents[0];
     assert_eq!((agent.port, agent.context, agent.tensor_parallel), (8000, 8192, 4));
+    assert_eq!(agent.request_timeout, Some(std::time::Duration::from_secs(300)));
     let shares = claims(agent, &pools(preset));
     let on_cards: BTreeMap<_, _> = shares.iter().filter(|(_, s)| s.device > Bytes::ZERO).collect();
     assert_eq!(on_cards.len(), 4);

@@ -25,6 +25,7 @@ pub fn agent_hash(agent: &Agent) -> String {
         ttl: None,
         drain: Duration::ZERO,
         load_timeout: Duration::ZERO,
+        request_timeout: None,
         min_residency: Duration::ZERO,
         pinned: false,
         glyph: None,

@@ -174,6 +174,8 @@ pub struct Agent {
     pub drain: Duration,
     /// How long a start may take before it counts as failed.
     pub load_timeout: Duration,
+    /// How long one request may take in all; without one, as long as its client waits.
+    pub request_timeout: Option<Duration>,
     pub min_residency: Duration,
     /// Stays awake through a switch.
     pub pinned: bool,

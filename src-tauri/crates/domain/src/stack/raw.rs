@@ -129,6 +129,7 @@ pub struct RawAgent {
     pub ttl: Option<RawTime>,
     pub drain: Option<RawTime>,
     pub load_timeout: Option<RawTime>,
+    pub request_timeout: Option<RawTime>,
     pub min_residency: Option<RawTime>,
     pub pinned: Option<bool>,
     pub served_by: Option<String>,

@@ -58,6 +58,7 @@ pub(crate) fn agent(text: &str, claim: f64) -> Agent {
         ttl: None,
         drain: std::time::Duration::from_mins(1),
         load_timeout: std::time::Duration::from_mins(30),
+        request_timeout: None,
         min_residency: std::time::Duration::ZERO,
         pinned: false,
         served_by: None,

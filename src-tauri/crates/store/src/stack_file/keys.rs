@@ -116,6 +116,11 @@ const AGENT: &[Key] = &[
     key("ttl", Shape::Time, "After so long without a request it sleeps again."),
     key("drain", Shape::Time, "How long requests may finish before a stop; left out, 60 s."),
     key("load_timeout", Shape::Time, "How long a start may take; left out, 30 min."),
+    key(
+        "request_timeout",
+        Shape::Time,
+        "How long one request may take in all; left out, as long as its client waits.",
+    ),
     key("min_residency", Shape::Time, "How long it stays at least once it is awake."),
     key("pinned", Shape::Flag, "Stays awake through a switch."),
     key("served_by", Shape::Text, "Another agent whose server plays this role too."),

@@ -82,6 +82,9 @@ impl<'a> AgentCheck<'a> {
         if raw.load_timeout.is_some() && load_timeout.is_zero() {
             self.problem("load_timeout", "No agent is ready in no time.", "Write a time such as \"30 min\".");
         }
+        // Zero means no limit.
+        let request_timeout =
+            self.time("request_timeout", raw.request_timeout.as_ref()).filter(|t| !t.is_zero());
         let min_residency = self.time("min_residency", raw.min_residency.as_ref()).unwrap_or_default();
         let owned =
             |default: Option<&str>, own: &Option<String>| own.clone().or_else(|| default.map(str::to_owned));
@@ -116,6 +119,7 @@ impl<'a> AgentCheck<'a> {
             ttl,
             drain,
             load_timeout,
+            request_timeout,
             min_residency,
             pinned: raw.pinned.unwrap_or(false),
             served_by: None,
