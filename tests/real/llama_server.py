@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--ctx-size", type=int, default=0)
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--cache-ram", type=int, default=0)
-    parser.add_argument("--n-gpu-layers", default="0")
+    parser.add_argument("--n-gpu-layers", "-ngl", default="0")
     parser.add_argument("--device", default="none")
     parser.add_argument("--load-mode", default="none")
     parser.add_argument("--flash-attn", default="auto")
