@@ -36,15 +36,22 @@ export class Editing {
   saving = $state(false);
   readonly asking: Asking;
 
-  /** The file changed under the draft. */
-  readonly stale: boolean = $derived(this.open !== null && this.form !== null && this.open.hash !== this.form.hash);
-  readonly dirty: boolean = $derived(this.open !== null && isChanged(this.open.draft, this.open.began));
-
   readonly #backend: Backend;
 
   constructor(backend: Backend) {
     this.#backend = backend;
     this.asking = new Asking((request) => backend.call("edit_stack", request));
+  }
+
+  // Getters and not derived values: those would end with the tab in which they were first made.
+
+  /** The file changed under the draft. */
+  get stale(): boolean {
+    return this.open !== null && this.form !== null && this.open.hash !== this.form.hash;
+  }
+
+  get dirty(): boolean {
+    return this.open !== null && isChanged(this.open.draft, this.open.began);
   }
 
   async load(): Promise<void> {
