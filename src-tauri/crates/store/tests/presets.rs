@@ -1,6 +1,8 @@
 //! Every preset holds, and each of its profiles is planned from nothing on the recorded machine that it names. The
 //! table of what is to spare is printed: `cargo test -p store --test presets -- --nocapture`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -207,4 +209,17 @@ fn a_file_that_cannot_be_written_stays_as_it_was() {
     std::fs::create_dir(&path).unwrap();
     assert!(replace(&path, "text", "1").is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_busier_machine_is_told_what_is_missing() {
+    // Twenty gigabytes of other programs are too much for 16-bit weights, and the refusal says how much.
+    let preset = presets::find("norse-bf16").unwrap();
+    let stack = stack(preset, 1);
+    let pools = pools(presets::find("norse").unwrap());
+    let plan =
+        plan(&stack, &Situation { pools, ..Situation::default() }, &Goal::Profile("standard".to_owned()))
+            .unwrap();
+    assert!(!plan.fits && plan.steps.is_empty(), "{}", plan.reason);
+    assert!(plan.reason.contains("short"), "{}", plan.reason);
 }
