@@ -142,7 +142,7 @@ fn every_model_is_known_and_no_context_is_longer_than_its_own() {
             {
                 let per_token = agent.kv_bytes_per_token.unwrap();
                 let all = per_token * u64::from(agent.context) * u64::from(agent.sequences);
-                assert!(all <= kv_cache.0, "{what}: {} of {}", all, kv_cache.0);
+                assert!(all <= kv_cache.0, "{what}: {all} of {kv_cache:?}");
             }
         }
     }
