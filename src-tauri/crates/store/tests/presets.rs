@@ -128,7 +128,7 @@ fn every_model_is_known_and_no_context_is_longer_than_its_own() {
                 known_model(&agent.model).unwrap_or_else(|| panic!("{what}: {} is unknown", agent.model));
             assert!(agent.context <= known.max_context, "{what}");
             assert_eq!(agent.tool_parser.as_deref(), Some(known.tool_parser), "{what}");
-            let gguf = agent.model.ends_with(".gguf");
+            let gguf = agent.model.to_ascii_lowercase().ends_with(".gguf");
             assert_eq!(
                 gguf,
                 agent.backend == BackendKind::LlamaCpp,
