@@ -133,6 +133,31 @@ test("a role on another's server takes no memory", () =>
     await page.getByTestId("row-frigga").getByText("no memory of its own").waitFor();
   }));
 
+test("a second copy that does not fit: the other's server is offered", () =>
+  begin("rest", async (page) => {
+    await toAgents(page);
+    await page.getByTestId("edit-frigga").click();
+    assert.equal(await page.getByTestId("offer").count(), 0);
+    await page.getByTestId("entry-kv_cache").fill("40 GB");
+    await page.getByTestId("offer").getByText("Thor serves the same model.").waitFor();
+    await page.getByTestId("take-offer").click();
+    await page.getByTestId("offer").waitFor({ state: "detached" });
+    await page.getByTestId("editor-save").click();
+    await page.getByTestId("row-frigga").getByText("on Thor's server").waitFor();
+  }));
+
+test("what cannot be read is not sent, and is found from the top", () =>
+  begin("rest", async (page) => {
+    await toAgents(page);
+    await page.getByTestId("edit-thor").click();
+    await page.getByTestId("entry-sequences").fill("many");
+    await page.getByTestId("edit-problems").getByText("many is not a whole number.").waitFor();
+    assert.equal(await page.getByTestId("editor-save").getAttribute("aria-disabled"), "true");
+    await page.getByTestId("entry-title").focus();
+    await page.getByRole("button", { name: "Go to requests at once" }).click();
+    assert.equal(await focused(page), "entry-sequences");
+  }));
+
 test("leaving with something typed asks; another screen and back keeps it", () =>
   begin("rest", async (page) => {
     await toAgents(page);
