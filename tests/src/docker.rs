@@ -14,6 +14,52 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
+/// Container engines of tests take turns, over all test programs, for as long as the file is held.
+pub(crate) fn take_turn() -> File {
+    let path = std::env::temp_dir().join("asgard-journeys-docker.lock");
+    let turn = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    turn
+}
+
+/// Whether all of these programs are there.
+///
+/// # Errors
+/// Names the first one that is missing.
+pub fn missing_program(names: &[&str]) -> Result<(), String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let places: Vec<&str> = path.split(':').chain(["/usr/sbin", "/sbin"]).collect();
+    match names.iter().find(|name| !places.iter().any(|place| PathBuf::from(place).join(name).is_file())) {
+        Some(name) => Err(format!("{name} is missing")),
+        None => Ok(()),
+    }
+}
+
+/// Why no Docker Engine can be started here.
+///
+/// # Errors
+/// The reason.
+pub fn docker_can_run() -> Result<(), String> {
+    missing_program(&["dockerd", "docker", "iptables"])?;
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err("starting a Docker Engine needs root".to_owned())
+    }
+}
+
+/// A test that cannot run here says why on the terminal; with `ASGARD_NO_SKIP=1` that is a failure.
+pub fn skipped(what: &str, why: &str) {
+    assert!(std::env::var_os("ASGARD_NO_SKIP").is_none_or(|v| v != "1"), "{what} cannot run here: {why}");
+    say(&format!("{what}: skipped, {why}"));
+}
+
+/// A line for whoever runs the tests. It also shows where the test passes: what `println!` says would not.
+pub fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 pub struct DockerEngine {
     folder: tempfile::TempDir,
     daemon: Option<Child>,
@@ -24,12 +70,7 @@ pub struct DockerEngine {
 impl DockerEngine {
     /// Starts one and returns when it answers.
     pub async fn start() -> Self {
-        let turn = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(std::env::temp_dir().join("asgard-journeys-docker.lock"))
-            .unwrap();
-        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let turn = take_turn();
         let folder = tempfile::Builder::new().prefix("asgard-docker-").tempdir_in("/tmp").unwrap();
         let mut engine = Self { folder, daemon: None, _turn: turn };
         engine.run().await;

@@ -3,4 +3,5 @@
 pub mod display;
 pub mod docker;
 pub mod household;
+pub mod podman;
 pub mod steps;

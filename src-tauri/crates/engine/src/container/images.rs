@@ -1,13 +1,12 @@
 //! The engine's images: what is there, which digest a tag stands for, what the server in one says of itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
-    RemoveImageOptionsBuilder,
+    CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
 };
 use domain::stack::BackendKind;
 use futures_util::StreamExt as _;
@@ -68,6 +67,12 @@ fn repository(reference: &str) -> &str {
     name.get(last..).and_then(|part| part.find(':')).and_then(|at| name.get(..last + at)).unwrap_or(name)
 }
 
+/// Whether no registry is named.
+pub(super) fn is_short(reference: &str) -> bool {
+    let name = repository(reference);
+    !name.starts_with("sha256:") && full_repository(name).len() > name.len()
+}
+
 /// A first part with a dot or a port in it is a registry; without one it is Docker's.
 fn full_repository(name: &str) -> String {
     let name = name.strip_prefix("index.docker.io/").unwrap_or(name);
@@ -112,8 +117,7 @@ fn facts_of(image: ImageSummary, used: &HashSet<String>) -> ImageFacts {
 impl Shared {
     /// The containers that use each image, by the image's id.
     async fn users(&self, link: &Link) -> Result<BTreeMap<String, String>, EngineError> {
-        let all = ListContainersOptionsBuilder::new().all(true).build();
-        let list = link.ask("list its containers", SHORT, link.docker.list_containers(Some(all))).await?;
+        let list = link.containers(true, &HashMap::new()).await?;
         let pairs = list.into_iter().filter_map(|container| {
             let name = container.names.unwrap_or_default().into_iter().next().unwrap_or_default();
             Some((full_id(&container.image_id?), name.trim_start_matches('/').to_owned()))
@@ -309,6 +313,8 @@ mod tests {
             assert_eq!(full_name(short), full);
             assert_eq!(full_name(full), full);
         }
+        assert!(is_short("x:1") && is_short("kyuz0/x@sha256:ab"));
+        assert!(!is_short("docker.io/kyuz0/x") && !is_short("sha256:ab") && !is_short("localhost/x"));
     }
 
     #[test]

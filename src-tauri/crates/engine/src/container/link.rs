@@ -1,5 +1,6 @@
 //! Finding the engine: `DOCKER_HOST`, else Podman's `CONTAINER_HOST`, else the first of the usual sockets that answers.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -7,7 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{SystemInfo, SystemVersion};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, SystemInfo, SystemVersion};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -165,15 +169,108 @@ impl Link {
         }
     }
 
+    /// Containers, all or those that run, with these filters.
+    pub(super) async fn containers(
+        &self,
+        all: bool,
+        filters: &HashMap<String, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>, EngineError> {
+        let what = "list its containers";
+        let options = ListContainersOptionsBuilder::new().all(all).filters(filters).build();
+        match timeout(SHORT, self.docker.list_containers(Some(options))).await {
+            Ok(Err(error)) if is_unknown_state(&error) => {
+                let filters = serde_json::to_string(filters).unwrap_or_default();
+                let query = [("all", all.to_string()), ("filters", filters)];
+                self.read(what, "containers/json", &query).await.map(Option::unwrap_or_default)
+            }
+            Ok(answer) => answer.map_err(|error| words::error(&self.address, what, &error)),
+            Err(_) => Err(words::silent(&self.address, what)),
+        }
+    }
+
+    /// One container, looked at closely. None where it is not there.
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let what = "look at a container";
+        let look = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        match timeout(SHORT, super::present(look)).await {
+            Ok(Err(error)) if is_unknown_state(&error) => {
+                self.read(what, &format!("containers/{id}/json"), &[]).await
+            }
+            Ok(answer) => answer.map_err(|error| words::error(&self.address, what, &error)),
+            Err(_) => Err(words::silent(&self.address, what)),
+        }
+    }
+
+    /// An answer read without bollard, whose types know Docker's states only. Podman has one more: "stopped" is a
+    /// container that has ended and is not tidied up yet, which takes a moment, or for ever where its tidying failed.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<T>, EngineError> {
+        let asked = async {
+            let (client, base) = match &self.address {
+                Address::Unix(socket) => {
+                    (reqwest::Client::builder().unix_socket(socket.clone()), "http://engine".to_owned())
+                }
+                Address::Tcp(address) => (reqwest::Client::builder(), format!("http://{address}")),
+            };
+            let url = reqwest::Url::parse_with_params(&format!("{base}/{path}"), query).ok()?;
+            let answer = client.no_proxy().timeout(SHORT).build().ok()?.get(url).send().await.ok()?;
+            if answer.status() == reqwest::StatusCode::NOT_FOUND {
+                return Some(None);
+            }
+            let mut value: Value = answer.error_for_status().ok()?.json().await.ok()?;
+            as_ended(&mut value);
+            serde_json::from_value(value).ok().map(Some)
+        };
+        asked.await.ok_or_else(|| words::silent(&self.address, what))
+    }
+
     /// Whether the engine runs on this machine, so that its process ids and ports are this machine's.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.address, Address::Unix(_))
     }
 }
 
+fn is_unknown_state(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::JsonDataError { message, .. } if message.contains("`stopped`"))
+}
+
+/// Podman's "stopped" in Docker's word, wherever a container's state stands.
+fn as_ended(value: &mut Value) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(as_ended),
+        Value::Object(container) => {
+            if let Some(state) = container.get_mut("State") {
+                let word = if state.is_object() { state.get_mut("Status") } else { Some(state) };
+                if let Some(word) = word.filter(|word| word.as_str() == Some("stopped")) {
+                    *word = Value::from("exited");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn podmans_own_state_is_read_as_ended() {
+        let mut list =
+            serde_json::json!([{ "Id": "a", "State": "stopped" }, { "Id": "b", "State": "running" }]);
+        as_ended(&mut list);
+        let list: Vec<ContainerSummary> = serde_json::from_value(list).unwrap();
+        let states: Vec<String> = list.iter().filter_map(|c| Some(c.state?.to_string())).collect();
+        assert_eq!(states, ["exited", "running"]);
+        let mut one = serde_json::json!({ "State": { "Status": "stopped", "ExitCode": 7 } });
+        as_ended(&mut one);
+        let one: ContainerInspectResponse = serde_json::from_value(one).unwrap();
+        assert_eq!(one.state.and_then(|state| state.exit_code), Some(7));
+    }
 
     fn of(pairs: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
         let var = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());

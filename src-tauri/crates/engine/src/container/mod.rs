@@ -11,6 +11,7 @@ mod facts;
 mod image;
 pub mod images;
 mod link;
+mod logs;
 mod once;
 mod pull;
 mod spec;
@@ -23,24 +24,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ImageInspect};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder, TagImageOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use domain::AgentName;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 
 pub use link::{Address, addresses};
 pub use spec::{container_name, spec};
 
-use crate::lines::{self, Lines};
 use crate::{
     Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, Identity, Instance, Launch, OnProgress, Phase,
     Program, StartProgress, ports, process,
@@ -66,9 +63,13 @@ struct Shared {
 impl ContainerEngine {
     /// Looks for an engine where `DOCKER_HOST` says or at the usual sockets. That none answers is not an error here
     /// but of everything that is asked later, each time after another look.
-    pub async fn connect(identity: &Identity, var: &dyn Fn(&str) -> Option<String>) -> Self {
-        let uid = rustix::process::geteuid().as_raw();
-        Self::at(identity, addresses(var, uid)).await
+    pub fn connect(
+        identity: &Identity,
+        var: &dyn Fn(&str) -> Option<String>,
+    ) -> impl Future<Output = Self> + Send + use<> {
+        let addresses = addresses(var, rustix::process::geteuid().as_raw());
+        let identity = identity.clone();
+        async move { Self::at(&identity, addresses).await }
     }
 
     async fn at(identity: &Identity, addresses: Result<Vec<Address>, EngineError>) -> Self {
@@ -150,17 +151,20 @@ impl Shared {
     }
 
     /// What the engine has under a reference, and the name it takes for it. "name@sha256:…" of an image that was made
-    /// here is its id with a name before it, which engines do not know.
+    /// here is its id with a name before it, which engines do not know. What was built with Podman under a short name
+    /// is "localhost/name" to it, while its API reads a short name as Docker's.
     async fn resolve(
         &self,
         link: &Link,
         reference: &str,
     ) -> Result<Option<(String, ImageInspect)>, EngineError> {
-        let id = reference.split_once('@').map(|(_, digest)| digest);
-        for name in std::iter::once(reference).chain(id) {
-            let look = present(link.docker.inspect_image(name));
+        let id = reference.split_once('@').map(|(_, digest)| digest.to_owned());
+        let local = images::is_short(reference) && link.kind == "podman";
+        let built = local.then(|| format!("localhost/{reference}"));
+        for name in std::iter::once(reference.to_owned()).chain(built).chain(id) {
+            let look = present(link.docker.inspect_image(&name));
             if let Some(found) = link.ask("look for an image", SHORT, look).await? {
-                return Ok(Some((name.to_owned(), found)));
+                return Ok(Some((name, found)));
             }
         }
         Ok(None)
@@ -178,19 +182,13 @@ impl Shared {
         link: &Link,
         agent: Option<&AgentName>,
     ) -> Result<Vec<ContainerInspectResponse>, EngineError> {
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&self.ours(agent)).build();
-        let list = link.ask("list its containers", SHORT, link.docker.list_containers(Some(options))).await?;
+        let list = link.containers(true, &self.ours(agent)).await?;
         let mut all = Vec::with_capacity(list.len());
         for id in list.iter().filter_map(|container| container.id.as_deref()) {
             // One that was removed meanwhile is simply gone.
-            all.extend(self.inspect(link, id).await?);
+            all.extend(link.inspect(id).await?);
         }
         Ok(all)
-    }
-
-    async fn inspect(&self, link: &Link, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let look = link.docker.inspect_container(id, None::<InspectContainerOptions>);
-        link.ask("look at a container", SHORT, present(look)).await
     }
 
     fn instance(&self, link: &Link, container: &ContainerInspectResponse) -> Option<Instance> {
@@ -250,7 +248,7 @@ impl Shared {
 
     /// Makes room for the launch's container: an ended one of ours goes, anything else is an error.
     async fn clear_name(&self, link: &Link, launch: &Launch, name: &str) -> Result<(), EngineError> {
-        if let Some(there) = self.inspect(link, name).await?
+        if let Some(there) = link.inspect(name).await?
             && spec::instance(&there, &self.identity).is_none_or(|instance| instance.agent != launch.agent)
         {
             return Err(EngineError::new(
@@ -276,8 +274,7 @@ impl Shared {
     }
 
     async fn check_port(&self, link: &Link, launch: &Launch) -> Result<(), EngineError> {
-        let running = ListContainersOptionsBuilder::new().build();
-        let list = link.ask("list its containers", SHORT, link.docker.list_containers(Some(running))).await?;
+        let list = link.containers(false, &HashMap::new()).await?;
         if let Some(holder) = list.iter().find(|container| publishes(container, launch.port)) {
             let name = holder.names.iter().flatten().next().map_or("another", |n| n.trim_start_matches('/'));
             return Err(ports::taken_by(&launch.agent, launch.port, &format!("the container {name}")));
@@ -400,17 +397,22 @@ impl Engine for ContainerEngine {
         if link.is_local() {
             make_folders(launch)?;
         }
-        let created = shared.create(&link, &name, body, &format!("make the container of {proper}")).await?;
+        let refused =
+            |error: EngineError| words::refused_start(&error, &proper, launch.port).unwrap_or(error);
+        let what = format!("make the container of {proper}");
+        let making = shared.create(&link, &name, body, &what);
+        // Docker looks for devices and folders at the start, Podman here.
+        let created = making.await.map_err(refused)?;
         on(StartProgress::Created);
         // Dropped from here on, it is still listed: made and not running, with our labels.
         let starting = link.docker.start_container(&created, None::<StartContainerOptions>);
         if let Err(error) = link.ask(&format!("start {proper}"), LONG, starting).await {
             // What never ran is of no use; if the engine is gone, the next start clears it away.
             let _ = shared.remove(&link, &created).await;
-            return Err(words::refused_start(&error, &proper, launch.port).unwrap_or(error));
+            return Err(refused(error));
         }
         on(StartProgress::Started);
-        let container = shared.inspect(&link, &created).await?;
+        let container = link.inspect(&created).await?;
         container.and_then(|container| shared.instance(&link, &container)).ok_or_else(|| {
             EngineError::new(
                 ErrorKind::Failed,
@@ -428,19 +430,19 @@ impl Engine for ContainerEngine {
         let mut patient = link.docker.clone();
         patient.set_timeout(patience);
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
-        for container in self.shared.inspect_all(&link, Some(agent)).await? {
-            let Some(instance) = self.shared.instance(&link, &container) else { continue };
-            if instance.phase == Phase::Running {
-                let options = StopContainerOptionsBuilder::new().t(seconds).build();
-                let stopping = present(patient.stop_container(&instance.id, Some(options)));
-                link.ask(&what, patience, stopping).await?;
-            }
-            self.shared.remove(&link, &instance.id).await?;
-        }
-        // Removed by somebody else at the same time it may be there for a moment more.
+        // More than once: somebody else may be removing it, or a start that was dropped is still being carried out.
         for _ in 0..100 {
-            if self.shared.inspect_all(&link, Some(agent)).await?.is_empty() {
+            let left = self.shared.inspect_all(&link, Some(agent)).await?;
+            if left.is_empty() {
                 return Ok(());
+            }
+            for instance in left.iter().filter_map(|container| self.shared.instance(&link, container)) {
+                if instance.phase == Phase::Running {
+                    let options = StopContainerOptionsBuilder::new().t(seconds).build();
+                    let stopping = present(patient.stop_container(&instance.id, Some(options)));
+                    link.ask(&what, patience, stopping).await?;
+                }
+                self.shared.remove(&link, &instance.id).await?;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -454,19 +456,7 @@ impl Engine for ContainerEngine {
     async fn log_tail(&self, agent: &AgentName, lines: usize) -> Result<Vec<String>, EngineError> {
         let link = self.shared.link().await?;
         let Some(instance) = self.shared.of_agent(&link, agent).await? else { return Ok(Vec::new()) };
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-        let mut output = Box::pin(link.docker.logs(&instance.id, Some(options)));
-        let read = async {
-            let mut cut = Cut::default();
-            let mut out = Vec::new();
-            while let Some(piece) = output.next().await {
-                cut.take(&piece?, &mut out);
-            }
-            cut.finish(&mut out);
-            Ok(out)
-        };
-        // A progress bar is one line to the engine and many here.
-        Ok(lines::last(link.ask("show a log", LONG, read).await?, lines))
+        logs::tail(&link, &instance.id, lines).await
     }
 
     async fn log_follow(&self, agent: &AgentName) -> Result<BoxStream<'static, String>, EngineError> {
@@ -474,58 +464,10 @@ impl Engine for ContainerEngine {
         let Some(instance) = self.shared.of_agent(&link, agent).await? else {
             return Ok(futures_util::stream::empty().boxed());
         };
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).tail("all").build();
-        let (to, from) = mpsc::channel(256);
-        tokio::spawn(async move {
-            let mut output = Box::pin(link.docker.logs(&instance.id, Some(options)));
-            let mut cut = Cut::default();
-            let mut out = Vec::new();
-            loop {
-                let piece = tokio::select! {
-                    piece = output.next() => piece,
-                    () = to.closed() => return,
-                };
-                // The container has ended, or the engine has: nothing more comes either way.
-                let over = !matches!(piece, Some(Ok(_)));
-                match piece {
-                    Some(Ok(piece)) => cut.take(&piece, &mut out),
-                    _ => std::mem::take(&mut cut).finish(&mut out),
-                }
-                for line in out.drain(..) {
-                    if to.send(line).await.is_err() {
-                        return;
-                    }
-                }
-                if over {
-                    return;
-                }
-            }
-        });
-        Ok(ReceiverStream::new(from).boxed())
+        Ok(logs::follow(link, instance.id))
     }
 
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         events::stream(&self.shared)
-    }
-}
-
-/// Lines of the two outputs, each cut on its own: halves of lines must not meet.
-#[derive(Default)]
-struct Cut {
-    out: Lines,
-    err: Lines,
-}
-
-impl Cut {
-    fn take(&mut self, piece: &LogOutput, into: &mut Vec<String>) {
-        match piece {
-            LogOutput::StdErr { message } => self.err.take(message, into),
-            other => self.out.take(other.as_ref(), into),
-        }
-    }
-
-    fn finish(self, into: &mut Vec<String>) {
-        into.extend(self.out.finish());
-        into.extend(self.err.finish());
     }
 }

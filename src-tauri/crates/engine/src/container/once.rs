@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig};
-use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder, StartContainerOptions};
+use bollard::query_parameters::{LogsOptionsBuilder, StartContainerOptions};
 use domain::stack::BackendKind;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use super::facts::{self, ServerFacts};
-use super::link::{LONG, Link, SHORT};
+use super::link::{LONG, Link};
 use super::{Shared, words};
 use crate::{EngineError, ErrorKind};
 
@@ -126,7 +126,7 @@ async fn once(
     let what = "read an image's version";
     let name = format!("asgard-probe-{}", shared.identity.instance.chars().take(8).collect::<String>());
     let id = shared.create(link, &name, body, what).await?;
-    let answer = match timeout(PATIENCE, run(shared, link, &id, what)).await {
+    let answer = match timeout(PATIENCE, run(link, &id, what)).await {
         Ok(answer) => answer,
         Err(_) => Err(words::silent(&link.address, what)),
     };
@@ -134,7 +134,7 @@ async fn once(
     answer
 }
 
-async fn run(shared: &Shared, link: &Link, id: &str, what: &str) -> Result<Answer, EngineError> {
+async fn run(link: &Link, id: &str, what: &str) -> Result<Answer, EngineError> {
     link.ask(what, LONG, link.docker.start_container(id, None::<StartContainerOptions>)).await?;
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).tail("all").build();
     let mut output = Box::pin(link.docker.logs(id, Some(options)));
@@ -146,7 +146,7 @@ async fn run(shared: &Shared, link: &Link, id: &str, what: &str) -> Result<Answe
     }
     // The log's end comes with the container's; its code may come a moment later.
     loop {
-        let container = shared.inspect(link, id).await?;
+        let container = link.inspect(id).await?;
         let state = container.and_then(|container| container.state);
         if !state.as_ref().and_then(|s| s.running).unwrap_or_default() {
             let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -160,8 +160,7 @@ async fn run(shared: &Shared, link: &Link, id: &str, what: &str) -> Result<Answe
 async fn clear(shared: &Shared, link: &Link) -> Result<(), EngineError> {
     let label = format!("{PROBE}={}", shared.identity.instance);
     let filters = HashMap::from([("label".to_owned(), vec![label])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let left = link.ask("list its containers", SHORT, link.docker.list_containers(Some(options))).await?;
+    let left = link.containers(true, &filters).await?;
     for id in left.iter().filter_map(|container| container.id.as_deref()) {
         shared.remove(link, id).await?;
     }
