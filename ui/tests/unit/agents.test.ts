@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { AgentForm, Edited, EditRequest, StackForm } from "../../src/lib/backend/types";
 import type { Backend } from "../../src/lib/backend/backend";
@@ -75,6 +76,14 @@ describe("a draft against the file", () => {
     }
     expect(parse("kv_cache", "12884901888")).toEqual({ value: 12_884_901_888 });
     expect(parse("role", "One line.\nAnother.\n")).toEqual({ value: "One line.\nAnother.\n" });
+  });
+
+  it("knows the keys that the stack file has for an agent, all of them and no others", () => {
+    const table = readFileSync(new URL("../../../src-tauri/crates/store/src/stack_file/keys.rs", import.meta.url), "utf8");
+    const agents = /const AGENT: &\[Key\] = &\[([\s\S]*?)\n\];/.exec(table)?.[1] ?? "";
+    const there = [...agents.matchAll(/key\(\s*"([a-z_]+)"/g)].map((m) => m[1]);
+    expect(there.length).toBeGreaterThan(20);
+    expect(Object.keys(KEYS).sort()).toEqual(there.sort());
   });
 
   it.each([
@@ -207,6 +216,13 @@ describe("what an agent takes", () => {
     expect(memoryLine(typed(base, { model: "a/b", weights: "3 GB" }), agent(), capacity).claim).toBe(19 * GB.bytes);
   });
 
+  it("of an agent whose claim is given whole, the parts are not known", () => {
+    const whole = agent({ memory: "20 GB" }, { weights_bytes: 0, kv_bytes: 0, overhead_bytes: 0 });
+    const draft = typed(draftOf(whole), { kv_cache: "", memory: "20 GB" });
+    expect(memoryLine(draft, whole, capacity)).toMatchObject({ claim: 20 * GB.bytes, weights: null, kv: null });
+    expect(memoryLine(typed(draft, { memory: "", kv_cache: "8 GB" }), whole, capacity)).toMatchObject({ claim: null, kv: 8 * GB.bytes });
+  });
+
   it("a role takes nothing", () => {
     expect(memoryLine({ ...base, server: "role" }, agent(), capacity)).toMatchObject({ claim: 0, kv: 0 });
   });
@@ -309,6 +325,30 @@ describe("editing", () => {
     expect(editing.stale).toBe(false);
     expect(editing.open?.draft.texts).toMatchObject({ context: "16384", title: "Changed by somebody else" });
     expect(await editing.save()).toBe(true);
+  });
+
+  it("a dry run that finds another file has it read again", async () => {
+    vi.useFakeTimers();
+    const { editing, forms } = played("rest");
+    await editing.load();
+    editing.edit("thor");
+    forms.touch();
+    editing.change({ texts: { ...(editing.open as NonNullable<typeof editing.open>).draft.texts, context: "16384" } });
+    expect(editing.stale).toBe(false);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(editing.stale).toBe(true);
+    vi.useRealTimers();
+  });
+
+  it("a press from the list upon another file: read again, and done once more it holds", async () => {
+    const { editing, forms } = played("rest");
+    await editing.load();
+    forms.touch();
+    const swap = (): Promise<boolean> => editing.press([{ edit: "remove_profile", profile: "loki" }], "loki is removed.");
+    expect(await swap()).toBe(false);
+    expect(editing.error?.code).toBe("busy");
+    expect(await swap()).toBe(true);
+    expect(editing.error).toBeNull();
   });
 
   it("an agent that somebody removed meanwhile is added again by saving", async () => {

@@ -41,6 +41,7 @@ export const KEYS = {
   ttl: "measure",
   drain: "measure",
   load_timeout: "measure",
+  request_timeout: "measure",
   min_residency: "measure",
   pinned: "flag",
   glyph: "text",

@@ -40,7 +40,15 @@ export class Editing {
 
   constructor(backend: Backend) {
     this.#backend = backend;
-    this.asking = new Asking((request) => backend.call("edit_stack", request));
+    this.asking = new Asking(async (request) => {
+      try {
+        return await backend.call("edit_stack", request);
+      } catch (thrown) {
+        // Somebody else changed the file, perhaps in nothing that the state shows.
+        if (asApiError(thrown).code === "busy") await this.load();
+        throw thrown;
+      }
+    });
   }
 
   // Getters and not derived values: those would end with the tab in which they were first made.
@@ -183,7 +191,8 @@ export class Editing {
       else this.refused = edited.problems;
       return edited.saved;
     } catch (thrown) {
-      this.error = asApiError(thrown);
+      const error = asApiError(thrown);
+      this.error = error.code === "busy" ? { ...error, next: "It was read again; look at it, and do it once more." } : error;
       return false;
     } finally {
       this.saving = false;

@@ -36,6 +36,7 @@ export const LABELS: Readonly<Record<Key, string>> = {
   ttl: "Sleeps after",
   drain: "Time to finish requests",
   load_timeout: "Longest start",
+  request_timeout: "Longest request",
   min_residency: "Stays at least",
   pinned: "Stays awake through every switch",
   glyph: "Rune",
@@ -69,10 +70,11 @@ export interface Plain {
 }
 
 export const LIMITS: readonly Plain[] = [
-  { key: "ttl", example: "20 min", hint: "Without a request; empty is never." },
+  { key: "ttl", example: "20 min", hint: "So long without a request; empty is never." },
   { key: "drain", example: "60 s", hint: "Before it is stopped." },
   { key: "min_residency", example: "5 min", hint: "Once it is awake." },
   { key: "load_timeout", example: "30 min", hint: "Then its start has failed." },
+  { key: "request_timeout", example: "300 s", hint: "Empty is as long as its client waits." },
 ];
 
 export const ADVANCED: readonly Plain[] = [

@@ -53,11 +53,13 @@ export function memoryLine(draft: Draft, agent: AgentForm | null, capacity: numb
   if (draft.server === "role") {
     return { weights: 0, kv: 0, overhead: 0, claim: 0, perContext: null, holds: null, sequences, context };
   }
+  // Of a claim that is given whole, the parts are not told.
+  const told = agent !== null && agent.weights_bytes + agent.kv_bytes + agent.overhead_bytes > 0;
   // Another model has other weights, which are known once it was looked at.
   const model = agent !== null && texts.model === String(agent.written["model"] ?? "");
   const cached = texts.kv_dtype === String(agent?.written["kv_dtype"] ?? "");
-  const weights = sizeBytes(texts.weights) ?? (model && agent.written["weights"] === undefined ? agent.weights_bytes : null);
-  const overhead = sizeBytes(texts.overhead) ?? (agent !== null && draft.server === (agent.written["backend"] ?? agent.defaults["backend"] ?? "vllm") && agent.written["overhead"] === undefined ? agent.overhead_bytes : null);
+  const weights = sizeBytes(texts.weights) ?? (told && model && agent.written["weights"] === undefined ? agent.weights_bytes : null);
+  const overhead = sizeBytes(texts.overhead) ?? (told && draft.server === (agent.written["backend"] ?? agent.defaults["backend"] ?? "vllm") && agent.written["overhead"] === undefined ? agent.overhead_bytes : null);
   const perToken = model && cached ? agent.kv_bytes_per_token : null;
   const perContext = perToken === null ? null : perToken * context;
 

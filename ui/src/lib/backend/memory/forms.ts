@@ -108,7 +108,7 @@ export class Forms {
       kept = `/home/you/.config/asgard/stack.toml.before-${String(this.#edition)}`;
       this.played.change({}, { household: text.agents.map((a) => specOf(a)), profiles: text.profiles, saved: true, hash: this.#hash });
     }
-    return { saved, problems, notes: [], restarts, profiles: this.#profileForms(text), kept };
+    return { saved, problems, notes: [], restarts: problems.length > 0 ? [] : restarts, profiles: problems.length > 0 ? [] : this.#profileForms(text), kept };
   }
 
   apply(): Applied {
