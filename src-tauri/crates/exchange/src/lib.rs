@@ -6,8 +6,28 @@
 //! Deliberately absent: files and folders, a YAML writer for anything but our own exports, `include` and `extends`
 //! across files.
 
+mod agents;
+mod claim;
+mod compose;
+mod correct;
+mod dotenv;
+mod env;
+mod export;
+mod finish;
+mod interpolate;
+mod known;
+mod report;
+mod stack;
+mod write;
+mod yaml;
+
 use domain::Bytes;
 use domain::secret::Secret;
+
+pub use compose::import_compose;
+pub use env::import_env;
+pub use export::{Export, export_compose, export_env};
+pub use stack::import_stack;
 
 /// One file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
