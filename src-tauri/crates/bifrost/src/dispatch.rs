@@ -57,6 +57,8 @@ pub struct Lease {
     pub key: Secret,
     /// The longest that this request may take; the answer breaks off there. `None`: as long as it takes.
     pub max_seconds: Option<u64>,
+    /// The name that the agent's server knows its model by, where it does not know the one that was asked for.
+    pub model: Option<String>,
     _guard: Box<dyn Send>,
 }
 
@@ -69,7 +71,14 @@ impl Lease {
         max_seconds: Option<u64>,
         guard: impl Send + 'static,
     ) -> Self {
-        Self { agent, endpoint: endpoint.into(), key, max_seconds, _guard: Box::new(guard) }
+        Self { agent, endpoint: endpoint.into(), key, max_seconds, model: None, _guard: Box::new(guard) }
+    }
+
+    /// For a server of others, and for a role on another agent's: the request's `model` is replaced by this name.
+    #[must_use]
+    pub fn with_model(mut self, model: String) -> Self {
+        self.model = Some(model);
+        self
     }
 }
 

@@ -120,7 +120,7 @@ impl Hall {
             return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", message));
         }
         let body = read(body, self.settings.max_body, self.settings.idle).await?;
-        let model = wanted::model_in(&body).map_err(|why| {
+        let named = wanted::model_in(&body).map_err(|why| {
             let message =
                 format!("{why} Send a JSON object with \"model\": an agent's name, as in /v1/models.");
             Problem {
@@ -128,13 +128,20 @@ impl Hall {
                 ..Problem::request(StatusCode::BAD_REQUEST, "invalid_model", message)
             }
         })?;
-        let wanted =
-            Wanted { model, path: head.uri.path().to_owned(), client: client(&head.headers, address) };
+        let wanted = Wanted {
+            model: named.model,
+            path: head.uri.path().to_owned(),
+            client: client(&head.headers, address),
+        };
         let lease = match self.dispatch.lease(&wanted).await {
             Ok(lease) => lease,
             Err(refusal) => return Ok(refusal.answer()),
         };
 
+        let body = match &lease.model {
+            Some(theirs) => wanted::renamed(&body, &named.at, theirs),
+            None => body,
+        };
         let started = Instant::now();
         let target = head.uri.path_and_query().map_or(head.uri.path(), |target| target.as_str());
         let asked =

@@ -1,30 +1,59 @@
-//! Finding the model's name in a request's body without touching the body.
+//! Finding the model's name in a request's body, and, for a server that knows its model by another name, putting that
+//! one in its place. Not another byte is touched.
 
 use std::fmt;
+use std::ops::Range;
 
+use bytes::{Bytes, BytesMut};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The model that a body names, and where: the bytes of the value, quotes included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) model: String,
+    pub(crate) at: Range<usize>,
+}
+
+/// The body with `model` in the place of the value at `at`.
+pub(crate) fn renamed(body: &Bytes, at: &Range<usize>, model: &str) -> Bytes {
+    let quoted = serde_json::Value::from(model).to_string();
+    let (Some(before), Some(after)) = (body.get(..at.start), body.get(at.end..)) else { return body.clone() };
+    let mut out = BytesMut::with_capacity(before.len() + quoted.len() + after.len());
+    out.extend_from_slice(before);
+    out.extend_from_slice(quoted.as_bytes());
+    out.extend_from_slice(after);
+    out.freeze()
+}
 
 /// The text of the top-level `model`, or a sentence about what is wrong with the body.
 ///
 /// The rest is walked over, not kept: a request with a hundred thousand tokens of history costs no tree. Two `model`
 /// keys are refused, because readers differ in which one they take, and the agent that is leased would then not be
 /// the one that answers. Keys inside other objects do not count, however often they come.
-pub(crate) fn model_in(body: &[u8]) -> Result<String, String> {
+pub(crate) fn model_in(body: &[u8]) -> Result<Named, String> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let found = json.deserialize_map(TopLevel).and_then(|found| json.end().map(|()| found));
     match found {
-        Ok(Some(model)) => Ok(model),
+        Ok(Some(raw)) => {
+            // The value is a part of the body, so where it begins is the distance between the two.
+            let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+            let model = serde_json::from_str::<String>(raw.get()).map_err(|_| NOT_A_TEXT.to_owned())?;
+            Ok(Named { model, at: start..start + raw.get().len() })
+        }
         Ok(None) => Err("The request names no model.".to_owned()),
         // Data errors are this file's own sentences; the position that serde adds would only be in the way.
-        Err(e) if e.is_data() => Err("The request's `model` must be there once, as a text.".to_owned()),
+        Err(e) if e.is_data() => Err(NOT_A_TEXT.to_owned()),
         Err(e) => Err(format!("The request is not valid JSON: {e}.")),
     }
 }
 
+const NOT_A_TEXT: &str = "The request's `model` must be there once, as a text.";
+
 struct TopLevel;
 
 impl<'de> Visitor<'de> for TopLevel {
-    type Value = Option<String>;
+    type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a `model`")
@@ -39,7 +68,7 @@ impl<'de> Visitor<'de> for TopLevel {
             } else if model.is_some() {
                 return Err(A::Error::duplicate_field("model"));
             } else {
-                model = Some(map.next_value::<String>()?);
+                model = Some(map.next_value::<&RawValue>()?);
             }
         }
         Ok(model)
@@ -55,7 +84,7 @@ mod tests {
 
     fn check(body: &str, expected: Result<&str, &str>) {
         match (model_in(body.as_bytes()), expected) {
-            (Ok(model), Ok(expected)) => assert_eq!(model, expected, "{body}"),
+            (Ok(named), Ok(expected)) => assert_eq!(named.model, expected, "{body}"),
             (Err(why), Err(part)) => assert!(why.contains(part), "{body}: {why:?} does not say {part:?}"),
             (got, expected) => panic!("{body}: got {got:?}, expected {expected:?}"),
         }
@@ -141,16 +170,26 @@ mod tests {
             let body = format!("{{{}}}", parts.join(","));
             let full: Value = serde_json::from_str(&body).unwrap();
             let found = model_in(body.as_bytes()).ok();
-            prop_assert_eq!(found.as_deref(), full["model"].as_str());
+            prop_assert_eq!(found.as_ref().map(|n| n.model.as_str()), full["model"].as_str());
+            // Another name in its place changes that value and nothing else.
+            if let Some(named) = found {
+                let bytes = Bytes::from(body.clone());
+                let other = renamed(&bytes, &named.at, "so \"me\"/Other\n");
+                let mut expected = full;
+                expected["model"] = Value::from("so \"me\"/Other\n");
+                prop_assert_eq!(serde_json::from_slice::<Value>(&other).unwrap(), expected);
+                prop_assert_eq!(&other[..named.at.start], &bytes[..named.at.start]);
+                prop_assert!(other.ends_with(&bytes[named.at.end..]));
+            }
         }
 
         #[test]
         fn no_bytes_make_it_fall_over(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let full: Option<Value> = serde_json::from_slice(&body).ok();
-            if let Ok(model) = model_in(&body)
+            if let Ok(named) = model_in(&body)
                 && let Some(full) = full
             {
-                prop_assert_eq!(Some(model.as_str()), full["model"].as_str());
+                prop_assert_eq!(Some(named.model.as_str()), full["model"].as_str());
             }
         }
     }

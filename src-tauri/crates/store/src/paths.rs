@@ -146,6 +146,21 @@ impl Paths {
         self.state.join("intent.json")
     }
 
+    /// What was said about servers of others.
+    pub fn adoptions_file(&self) -> PathBuf {
+        self.data.join("adoptions.json")
+    }
+
+    /// Beside the stack file, which it holds back.
+    pub fn unconfirmed_file(&self) -> PathBuf {
+        self.config.join("unconfirmed.json")
+    }
+
+    /// Where secrets lie on a machine without a keyring.
+    pub fn secrets_file(&self) -> PathBuf {
+        self.data.join("secrets.json")
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.runtime.join("control.sock")
     }

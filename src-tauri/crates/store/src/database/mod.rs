@@ -7,6 +7,7 @@
 
 mod chats;
 mod history;
+mod images;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 
 pub use chats::{Conversation, Message, MessageChange, MessageState, NewMessage, Role, Stats, title_from};
 pub use history::{EVENTS_KEPT, Event, Severity};
+pub use images::{ImageRecord, VersionRecord};
 pub use open::{Opened, SetAside, Why};
 
 /// The open database.

@@ -13,7 +13,8 @@ use crate::atomic;
 
 /// One entry for each version; entry n brings a database from version n to n + 1. Entries are never changed once
 /// they were released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE conversations (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         agent TEXT NOT NULL,
@@ -53,7 +54,25 @@ const MIGRATIONS: &[&str] = &["
     );
     CREATE INDEX starts_by_agent ON starts (agent, id);
     CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"];
+",
+    "
+    CREATE TABLE images (
+        reference TEXT PRIMARY KEY,
+        digest TEXT,
+        since TEXT,
+        previous TEXT,
+        newer TEXT,
+        checked TEXT,
+        detail TEXT
+    );
+    CREATE TABLE image_versions (
+        digest TEXT PRIMARY KEY,
+        backend TEXT NOT NULL,
+        version TEXT NOT NULL,
+        flags TEXT NOT NULL
+    );
+",
+];
 
 /// The database, and whether an older file had to make room for it.
 #[derive(Debug)]
