@@ -40,6 +40,13 @@ export function wholeFigure(bytes: number, unit: Unit): string {
   return String(Math.round(bytes / unit.bytes));
 }
 
+/** Files and disks count in 10^9: "8.4 GB", "98 MB". */
+export function fileSize(bytes: number): string {
+  const [of, unit] = bytes >= 1e9 - 5e4 ? [1e9, "GB"] : bytes >= 1e6 ? [1e6, "MB"] : [1e3, "kB"];
+  const size = bytes / of;
+  return `${unit === "GB" ? size.toFixed(1) : String(Math.round(size))}${NBSP}${unit}`;
+}
+
 /** The exact figure of a tooltip, in the kernel's own unit. */
 export function mebibytes(bytes: number): string {
   return `${count(Math.round(bytes / MIB))}${NBSP}MiB`;

@@ -1,6 +1,6 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
-import type { ApiError, Requests, Streams } from "./types";
+import type { ApiError, Imported, ImportKind, Neighbours, Requests, Streams } from "./types";
 
 export type Command = keyof Requests;
 export type StreamCommand = keyof Streams;
@@ -14,6 +14,21 @@ export interface OpenStream {
   close(): void;
 }
 
+/**
+ * What the page may not do by itself: the desktop asks, outside of what the page can draw, and the page learns what came
+ * of it.
+ */
+export interface Dialogs {
+  /** Opens the desktop's file dialog, reads, and says what it would be; null when the person closed it. */
+  importFiles(kind: ImportKind): Promise<Imported | null>;
+  /** Makes the files chosen last the stack. */
+  importWrite(): Promise<Imported | null>;
+  /** Shows what the stack would run, in a native dialog; true when confirmed. */
+  confirmStack(): Promise<boolean>;
+  /** Asks once, natively; null when the person said no. */
+  stopNeighbour(id: string, takePlace: boolean): Promise<Neighbours | null>;
+}
+
 export interface Backend {
   call<K extends Command>(cmd: K, payload: Payload<K>): Promise<Answer<K>>;
   stream<K extends StreamCommand>(
@@ -24,6 +39,7 @@ export interface Backend {
   /** Preferences of the window itself: how it looks. What Asgard does is in the controller's settings. */
   preference(key: string): Promise<unknown>;
   setPreference(key: string, value: unknown): Promise<void>;
+  readonly dialogs: Dialogs;
 }
 
 /** One message of a stream, as both hosts send it. */

@@ -2,6 +2,7 @@
 
 import { Channel, invoke } from "@tauri-apps/api/core";
 import { asApiError, type Answer, type Backend, type OpenStream, type StreamMessage } from "./backend";
+import type { Imported, Neighbours } from "./types";
 
 export function tauriBackend(): Backend {
   return {
@@ -50,6 +51,13 @@ export function tauriBackend(): Backend {
     preference: (key) => invoke<unknown>("preference_get", { key }),
     setPreference: async (key, value) => {
       await invoke("preference_set", { key, value });
+    },
+
+    dialogs: {
+      importFiles: (kind) => invoke<Imported | null>("dialog_import", { kind }).catch(rethrow),
+      importWrite: () => invoke<Imported | null>("dialog_import_write").catch(rethrow),
+      confirmStack: () => invoke<boolean>("dialog_confirm").catch(rethrow),
+      stopNeighbour: (id, takePlace) => invoke<Neighbours | null>("dialog_stop_neighbour", { id, takePlace }).catch(rethrow),
     },
   };
 }

@@ -1,8 +1,14 @@
 // The loopback host of the browser tests: the same requests over HTTP, with the token of the page's address.
 
 import { asApiError, isApiError, unreachable, type Backend, type StreamMessage } from "./backend";
+import type { ApiError } from "./types";
 
 const GONE = "The page's host did not answer.";
+const NO_FILES: ApiError = {
+  code: "usage",
+  message: "A page in a browser opens no file dialog.",
+  next: "Use asgard import, or the window.",
+};
 
 export function webBackend(token: string): Backend {
   const post = async (path: string, body: unknown, signal?: AbortSignal): Promise<Response> => {
@@ -17,13 +23,27 @@ export function webBackend(token: string): Backend {
     throw asError(isApiError(error) ? error : unreachable(`The page's host answered ${String(response.status)}.`));
   };
 
+  const call: Backend["call"] = async (cmd, payload) => {
+    try {
+      return (await (await post("/rpc", { cmd, payload })).json()) as never;
+    } catch (thrown) {
+      throw failure(thrown);
+    }
+  };
+
   return {
-    call: async (cmd, payload) => {
-      try {
-        return (await (await post("/rpc", { cmd, payload })).json()) as never;
-      } catch (thrown) {
-        throw failure(thrown);
-      }
+    call,
+
+    // There is no desktop here that could ask. What the host refuses stays refused, and it says so itself.
+    dialogs: {
+      importFiles: () => Promise.reject(asError(NO_FILES)),
+      importWrite: () => Promise.reject(asError(NO_FILES)),
+      confirmStack: async () => {
+        const { needed, hash } = await call("confirmation", {});
+        if (needed) await call("confirm_stack", { hash });
+        return true;
+      },
+      stopNeighbour: (id, takePlace) => call("stop_neighbour", { id, take_place: takePlace }),
     },
 
     stream: (cmd, payload, onChunk) => {

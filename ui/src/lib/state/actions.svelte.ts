@@ -22,12 +22,17 @@ export class Actions {
   }
 
   /** Ask; the answer, or null where it was no and the reason is on the screen. */
-  async ask<K extends Command>(key: string, cmd: K, payload: Payload<K>): Promise<Answer<K> | null> {
+  ask<K extends Command>(key: string, cmd: K, payload: Payload<K>): Promise<Answer<K> | null> {
+    return this.run(key, (backend) => backend.call(cmd, payload));
+  }
+
+  /** The same for what the desktop asks in a dialog of its own. */
+  async run<T>(key: string, task: (backend: Backend) => Promise<T>): Promise<T | null> {
     if (this.#busy.has(key)) return null;
     this.#busy = new Set([...this.#busy, key]);
     this.problems = [];
     try {
-      return await this.backend.call(cmd, payload);
+      return await task(this.backend);
     } catch (thrown) {
       const error = asApiError(thrown);
       // Somebody who pressed Cancel knows.
@@ -36,6 +41,11 @@ export class Actions {
     } finally {
       this.#busy = new Set([...this.#busy].filter((k) => k !== key));
     }
+  }
+
+  /** The desktop shows what the stack would run. Whoever says yes need not read again that it was asked for. */
+  async confirmStack(): Promise<void> {
+    await this.run("confirm", (backend) => backend.dialogs.confirmStack());
   }
 
   report(error: ApiError): void {

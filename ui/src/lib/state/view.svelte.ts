@@ -5,6 +5,9 @@ import type { Plan } from "../backend/types";
 export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
 export type Screen = (typeof SCREENS)[number];
 
+export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway"] as const;
+export type SettingsTab = (typeof SETTINGS_TABS)[number];
+
 export interface Preview {
   /** "With odin" */
   readonly label: string;
@@ -16,6 +19,9 @@ export class View {
   /** The agent whose log Activity shows. */
   logAgent = $state<string | null>(null);
   activityTab = $state<"events" | "logs">("events");
+  settingsTab = $state<SettingsTab>("general");
+  /** Whether the panel with what others run is open. */
+  neighbours = $state(false);
   /** Under the pointer or the focus; wins over a screen's own. */
   hovered = $state.raw<Preview | null>(null);
   /** What the open screen proposes: the chat of an agent that is asleep. */

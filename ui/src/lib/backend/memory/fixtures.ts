@@ -73,6 +73,12 @@ export interface Play {
   readonly notices?: Status["notices"];
   readonly engineError?: Failure;
   readonly gatewayError?: Failure;
+  /** Others run servers here. */
+  readonly guests?: boolean;
+  /** The stack came from somebody else, and nobody has seen yet what it runs. */
+  readonly unconfirmed?: boolean;
+  /** What differs of single agents. */
+  readonly over?: Readonly<Record<string, Partial<AgentStatus>>>;
 }
 
 const ago = (s: number): string => new Date(Date.now() - s * 1000).toISOString();
@@ -112,7 +118,7 @@ export function statusOf(play: Play, revision: number): Status {
   };
   return {
     revision,
-    unconfirmed: false,
+    unconfirmed: play.unconfirmed === true,
     open_neighbours: 0,
     profile: play.profile,
     profile_matches: play.switching === undefined,
@@ -147,7 +153,10 @@ export function statusOf(play: Play, revision: number): Status {
       error: play.gatewayError ?? null,
     },
     pools: [pool],
-    agents: specs.map((s) => agentOf(s, play.agents[s.name] ?? { state: "asleep" }, unit)),
+    agents: specs.map((s) => ({
+      ...agentOf(s, play.agents[s.name] ?? { state: "asleep" }, unit),
+      ...play.over?.[s.name],
+    })),
     notices: [
       ...(play.notices ?? []),
       ...[play.engineError, play.gatewayError]
@@ -314,6 +323,30 @@ export const PLAYS: Readonly<Record<string, Play>> = {
     other: 11.2,
     rehearsal: true,
     agents: { thor: READY, valkyrie: { ...READY, speed: 64 }, odin: { ...ODIN_ASLEEP, hint: "Stops Valkyrie, about 12 s." } },
+  },
+  guests: {
+    profile: "standard",
+    other: 48.2,
+    guests: true,
+    agents: { thor: { state: "asleep", refused: true, hint: "Port 8001 is held by strix-vllm_thor-1." }, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP },
+    gatewayError: { code: "port", message: "Port 8899 is taken by another program.", next: "Close it, or set another port in the stack file." },
+    over: {
+      valkyrie: { restart_to_apply: true },
+      odin: {
+        warnings: [
+          "AWQ of a 70B model hangs at graph capture on gfx1151. Seen with vLLM 0.11, 2 November 2025. Start it with enforce_eager.",
+          "The FP8 cache loses accuracy on this GPU. Measured 14 October 2025.",
+        ],
+      },
+      frigga: { served_by: "thor" },
+    },
+  },
+  imported: {
+    profile: "standard",
+    other: 23.4,
+    saved: true,
+    unconfirmed: true,
+    agents: { odin: ODIN_ASLEEP },
   },
   tight: {
     profile: "standard",

@@ -7,6 +7,9 @@ import { GB, MB } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
 import { Forms } from "./forms";
+import { PlayedImages } from "./images";
+import { PlayedNeighbours } from "./neighbours";
+import { PlayedStacks } from "./stacks";
 import { LOG, REPLY, conversations, events } from "./texts";
 
 const STEP = 40;
@@ -21,10 +24,15 @@ class Controller {
   saved = false;
   afterLogin: "nothing" | "last_profile" | "base_profile" = "nothing";
   readonly forms: Forms;
+  readonly neighbours: PlayedNeighbours;
+  readonly stacks = new PlayedStacks();
+  readonly images: PlayedImages;
   #id = 1000;
 
   constructor(play: Play) {
     this.play = play;
+    this.neighbours = new PlayedNeighbours(play.guests === true);
+    this.images = new PlayedImages(play.engineError === undefined ? null : `${play.engineError.message} ${play.engineError.next}`);
     this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
   }
 
@@ -34,13 +42,22 @@ class Controller {
   }
 
   status(): Status {
-    return statusOf(this.play, this.revision);
+    const status = statusOf(this.play, this.revision);
+    const adopted = this.neighbours.adopted;
+    const agents = status.agents.map((a) => (adopted.includes(a.name) ? { ...a, adopted: true, state: "ready" as const } : a));
+    return { ...status, agents, open_neighbours: this.neighbours.open };
   }
 
   change(agents: Record<string, AgentPlay>, rest: Partial<Play> = {}): void {
     this.play = { ...this.play, ...rest, agents: { ...this.play.agents, ...agents } };
     this.revision += 1;
     for (const watcher of this.watchers) watcher(this.revision);
+  }
+
+  /** The answer, once everybody who watches knows. */
+  told<T>(answer: T): T {
+    this.change({});
+    return answer;
   }
 
   /** Nothing switches any more. */
@@ -99,6 +116,25 @@ export function memoryBackend(): Backend {
         : stream(controller, cmd, payload as Record<string, unknown>, send, () => closed, ended);
       return { done: Promise.race([run, ended]), close };
     },
+    dialogs: {
+      importFiles: (kind) => Promise.resolve(controller.stacks.choose(kind)),
+      importWrite: () => {
+        const written = controller.stacks.write();
+        if (written !== null) {
+          controller.saved = true;
+          controller.change({}, { unconfirmed: true });
+        }
+        return Promise.resolve(written);
+      },
+      confirmStack: () => {
+        controller.change({}, { unconfirmed: false });
+        return Promise.resolve(true);
+      },
+      stopNeighbour: async (id) => {
+        await Promise.resolve();
+        return controller.told(controller.neighbours.stop(id));
+      },
+    },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
     setPreference: (key, value) => {
       localStorage.setItem(`asgard.${key}`, JSON.stringify(value));
@@ -120,7 +156,43 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     }
     case "events":
       return { events: c.events };
+    case "neighbours":
+      return c.neighbours.all();
+    case "adopt":
+      return c.told(c.neighbours.adopt(payload as Payload<"adopt">));
+    case "leave_neighbour":
+      return c.told(c.neighbours.leave((payload as Payload<"leave_neighbour">).id));
+    case "undo_neighbour":
+      return c.told(c.neighbours.undo((payload as Payload<"undo_neighbour">).id));
+    case "images":
+      return c.images.all();
+    case "check_images":
+      await pause(STEP);
+      return c.images.check();
+    case "try_image": {
+      const { reference } = payload as Payload<"try_image">;
+      return c.images.try(reference, c.status().agents.find((a) => a.name === agent)?.display_name ?? agent);
+    }
+    case "undo_image":
+      return c.images.undo((payload as Payload<"undo_image">).reference);
+    case "remove_image":
+      return c.images.remove((payload as Payload<"remove_image">).reference);
+    case "presets":
+      return c.stacks.presets();
+    case "use_preset": {
+      const { name, dry_run } = payload as Payload<"use_preset">;
+      if (!dry_run) c.saved = true;
+      return dry_run ? c.stacks.use(name, true) : c.told(c.stacks.use(name, false));
+    }
+    case "export":
+      return c.stacks.export((payload as Payload<"export">).kind);
+    case "confirmation":
+      return c.stacks.confirmation(c.play.unconfirmed === true);
+    case "restart":
+      c.change({}, { over: { ...c.play.over, [agent]: { ...c.play.over?.[agent], restart_to_apply: false } } });
+      return { result: "done", message: "It is ready.", profile: null, seconds: 1 };
     case "switch": {
+      unseen(c);
       const to = "profile" in payload ? (payload.profile ?? "") : "";
       const wanted = profilesOf(c.status(), c.play.profiles).find((p) => p.name === to);
       for (const stop of wanted?.plan.stops ?? []) {
@@ -133,6 +205,7 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return { result: "done", message: `${to} is active.`, profile: to, seconds: 1 };
     }
     case "start":
+      unseen(c);
       await wake(c, agent, { to: agent, agent });
       c.settle(c.play.profile);
       return { result: "done", message: "It is ready.", profile: null, seconds: 1 };
@@ -182,6 +255,16 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     default:
       return { result: "done", message: "Done.", profile: null, seconds: 0 };
   }
+}
+
+/** Nothing starts from a stack that nobody has looked at. */
+function unseen(c: Controller): void {
+  if (c.play.unconfirmed !== true) return;
+  throw Object.assign(new Error("unconfirmed"), {
+    code: "unconfirmed",
+    message: "This stack came from somebody else, and nobody has seen yet what it runs.",
+    next: "Look at what it runs and confirm it.",
+  } satisfies ApiError);
 }
 
 function stackFile(c: Controller): unknown {
