@@ -103,7 +103,8 @@ impl DockerEngine {
             .arg(self.at("exec"))
             .arg("--pidfile")
             .arg(self.at("dockerd.pid"))
-            .args(["-H", &self.host(), "--live-restore"])
+            // Its five tries to download a layer take most of a minute.
+            .args(["-H", &self.host(), "--live-restore", "--max-download-attempts", "2"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

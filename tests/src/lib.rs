@@ -4,4 +4,5 @@ pub mod display;
 pub mod docker;
 pub mod household;
 pub mod podman;
+pub mod registry;
 pub mod steps;

@@ -232,14 +232,17 @@ impl ContainerEngine {
         let Some((name, image)) = self.shared.resolve(&link, &reference).await? else {
             return Err(words::no_image(&reference));
         };
+        let id = image.id.map(|id| full_id(&id));
         let users = self.shared.users(&link).await?;
-        if let Some(user) = image.id.and_then(|id| users.get(&full_id(&id)).cloned()) {
+        if let Some(user) = id.as_ref().and_then(|id| users.get(id)) {
             return Err(EngineError::new(
                 ErrorKind::Failed,
                 format!("The container {user} uses {reference}."),
                 format!("Stop it first; an ended one of others goes with `docker rm {user}`."),
             ));
         }
+        // Podman takes only a tag or an id here.
+        let name = id.filter(|_| link.kind == "podman" && name.contains('@')).unwrap_or(name);
         let options = RemoveImageOptionsBuilder::new().force(false).build();
         let removal = link.docker.remove_image(&name, Some(options), None);
         link.ask(&format!("remove {reference}"), LONG, removal).await.map(drop)

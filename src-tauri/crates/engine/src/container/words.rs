@@ -202,6 +202,13 @@ pub(super) fn refused_pull(error: EngineError, image: &str) -> EngineError {
             "Check the network and try again; what was downloaded is kept.",
         );
     }
+    if has(&["connection reset", "unexpected eof", "broken pipe", ": eof"]) {
+        return EngineError::new(
+            ErrorKind::NoImage,
+            format!("The registry of {image} went away in the middle of the download."),
+            "Check the network and try again; what was downloaded whole is kept.",
+        );
+    }
     if has(&["no space left"]) {
         return EngineError::new(
             ErrorKind::NoImage,
@@ -322,6 +329,8 @@ mod tests {
         let pull = |text: &str| refused_pull(said(500, text), "x/y:latest");
         assert_eq!(pull("manifest unknown").kind, ErrorKind::NoImage);
         assert!(pull("dial tcp: lookup registry: no such host").message.contains("could not be reached"));
+        assert!(pull("read tcp a->b: read: connection reset by peer").message.contains("went away"));
+        assert!(pull("write /x: no space left on device").message.contains("disk is full"));
         assert_eq!(error(&address, "x", &Error::RequestTimeoutError).kind, ErrorKind::Unreachable);
         let lost = Error::IOError { err: io::Error::from(io::ErrorKind::ConnectionReset) };
         assert!(error(&address, "x", &lost).message.contains("went away"));
