@@ -128,16 +128,24 @@ async fn open(address: &Address) -> Result<Link, Failure> {
         .await
         .map_err(|_| Failure::Silent)?
         .map_err(|error| Failure::Engine(words::error(address, "say its version", &error)))?;
-    Ok(Link {
+    let mut link = Link {
         docker,
         address: address.clone(),
         kind: info(&version).kind,
         rootless: is_rootless(&system),
         limits_memory: system.memory_limit.unwrap_or_default(),
-    })
+    };
+    // Podman 4 says it in a field of its own, which Docker's answer does not have.
+    if link.kind == "podman" {
+        let system: Option<Value> =
+            link.read("describe itself", "info", &[]).await.map_err(Failure::Engine)?;
+        let field = system.as_ref().and_then(|system| system.get("Rootless")).and_then(Value::as_bool);
+        link.rootless |= field.unwrap_or_default();
+    }
+    Ok(link)
 }
 
-/// Docker and Podman say it alike, among their security options.
+/// Docker says it among its security options, and so do newer versions of Podman.
 fn is_rootless(system: &SystemInfo) -> bool {
     system
         .security_options
@@ -201,7 +209,7 @@ impl Link {
         }
     }
 
-    /// An answer read without bollard, whose types know Docker's states only. Podman has one more: "stopped" is a
+    /// An answer read without bollard, whose types know only what Docker says. Podman has a state more: "stopped" is a
     /// container that has ended and is not tidied up yet, which takes a moment, or for ever where its tidying failed.
     async fn read<T: DeserializeOwned>(
         &self,
