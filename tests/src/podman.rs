@@ -20,7 +20,13 @@ pub struct PodmanEngine {
     folder: tempfile::TempDir,
     service: Option<Child>,
     _turn: File,
+    /// A service that somebody else started.
+    given: Option<String>,
 }
+
+/// Names a Podman service to use in the place of one of the test's own, such as one without root:
+/// "unix:///run/user/1000/podman/podman.sock". Its images and containers of tests stay there when a test fails.
+const GIVEN: &str = "ASGARD_TEST_PODMAN";
 
 /// Small limits and no systemd: it also runs where the machine itself is a container or has old control groups.
 const CONFIGURATION: &str = "\
@@ -38,8 +44,9 @@ impl PodmanEngine {
     /// # Errors
     /// Why there is none here.
     pub async fn start() -> Result<Self, String> {
+        let given = std::env::var(GIVEN).ok();
         missing_program(&["podman", "runc", "conmon", "iptables"])?;
-        if !rustix::process::geteuid().is_root() {
+        if given.is_none() && !rustix::process::geteuid().is_root() {
             return Err("starting a Podman service of its own needs root".to_owned());
         }
         let folder = tempfile::Builder::new().prefix("asgard-podman-").tempdir_in("/tmp").unwrap();
@@ -50,8 +57,10 @@ impl PodmanEngine {
             "[[registry]]\nprefix = \"127.0.0.1\"\nlocation = \"127.0.0.1\"\ninsecure = true\n",
         )
         .unwrap();
-        let mut engine = Self { folder, service: None, _turn: take_turn() };
-        engine.run().await?;
+        let mut engine = Self { folder, service: None, _turn: take_turn(), given };
+        if !engine.is_given() {
+            engine.run().await?;
+        }
         Ok(engine)
     }
 
@@ -72,14 +81,16 @@ impl PodmanEngine {
         command
     }
 
-    pub fn host(&self) -> String {
-        format!("unix://{}", self.at("podman.sock").display())
+    /// Whether it is another's, and so not to be ended.
+    pub fn is_given(&self) -> bool {
+        self.given.is_some()
     }
 
-    /// Registries at these addresses are spoken to without TLS, from the next [`PodmanEngine::run`] on.
-    pub fn trust(&self, address: &str) {
-        let text = format!("[[registry]]\nlocation = \"{address}\"\ninsecure = true\n");
-        fs::write(self.at("registries.conf"), text).unwrap();
+    pub fn host(&self) -> String {
+        if let Some(given) = &self.given {
+            return given.clone();
+        }
+        format!("unix://{}", self.at("podman.sock").display())
     }
 
     pub fn log(&self) -> String {
@@ -131,6 +142,9 @@ impl PodmanEngine {
 
 impl Drop for PodmanEngine {
     fn drop(&mut self) {
+        if self.is_given() {
+            return;
+        }
         self.podman(&["rm", "-fa", "-t", "0"]);
         if let Some(mut service) = self.service.take() {
             if let Some(pid) = i32::try_from(service.id()).ok().and_then(Pid::from_raw) {

@@ -4,6 +4,7 @@
 
 mod contract;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,12 +58,12 @@ fn table(columns: &[(Kind, Vec<String>)]) -> String {
     let widest = CHECKS.iter().map(|(title, _)| title.chars().count()).max().unwrap_or_default();
     let mut out = format!("\n{:widest$}", "check");
     for (kind, _) in columns {
-        out += &format!("  {:10}", kind.name());
+        let _ = write!(out, "  {:10}", kind.name());
     }
     for (row, (title, _)) in CHECKS.iter().enumerate() {
-        out += &format!("\n{title:widest$}");
+        let _ = write!(out, "\n{title:widest$}");
         for (_, cells) in columns {
-            out += &format!("  {:10}", cells.get(row).map_or("", String::as_str));
+            let _ = write!(out, "  {:10}", cells.get(row).map_or("", String::as_str));
         }
     }
     out

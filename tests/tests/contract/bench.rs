@@ -162,6 +162,15 @@ impl Bench {
         }
     }
 
+    /// Whether the engine was started here, and may be ended.
+    pub async fn is_own(&self) -> bool {
+        match &*self.daemon.lock().await {
+            Daemon::Docker(_) => true,
+            Daemon::Podman(podman) => !podman.is_given(),
+            Daemon::None => false,
+        }
+    }
+
     /// `kill -9` of the engine itself, and the engine again.
     pub async fn kill(&self) {
         match &mut *self.daemon.lock().await {

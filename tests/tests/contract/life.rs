@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::Verdict::{self, DoesNotApply, Kept};
-use super::bench::{Bench, Kind, LONG, agent, ended, identity, labelled, start, until_line};
+use super::bench::{Bench, LONG, agent, ended, identity, labelled, start, until_line};
 
 /// A server that ends when it is asked to. Without an init of its own the first process of a container must say so.
 const OBEYS: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
@@ -290,7 +290,7 @@ pub async fn dropped(bench: &Bench, number: usize) -> Verdict {
 }
 
 pub async fn goes_away(bench: &Bench, number: usize) -> Verdict {
-    if bench.kind == Kind::Process {
+    if !bench.is_own().await {
         return DoesNotApply;
     }
     let identity = identity(number, 'a');

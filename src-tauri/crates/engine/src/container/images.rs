@@ -70,7 +70,7 @@ fn repository(reference: &str) -> &str {
 /// Whether no registry is named.
 pub(super) fn is_short(reference: &str) -> bool {
     let name = repository(reference);
-    !name.starts_with("sha256:") && full_repository(name).len() > name.len()
+    !reference.starts_with("sha256:") && full_repository(name).len() > name.len()
 }
 
 /// A first part with a dot or a port in it is a registry; without one it is Docker's.

@@ -23,6 +23,9 @@ const KEY_VARIABLE: &str = "io.asgard.key-variable";
 /// vLLM shuts down in order when it is given the time.
 const STOP_GRACE_SECONDS: i64 = 60;
 
+/// crun reads it; runc does not.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// "asgard-odin-1f2e3d4c": two Asgards on one engine have names of their own.
 pub fn container_name(agent: &AgentName, identity: &Identity) -> String {
     let short: String = identity.instance.chars().take(8).collect();
@@ -100,14 +103,15 @@ pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
     })
 }
 
-/// What an engine without root needs otherwise: there the host's group ids are not those of the container. Podman hands
-/// its user's own groups on; Docker cannot, and is given none.
+/// What an engine without root needs otherwise: there the host's group ids are not those of the container, and Docker
+/// is given none. Podman hands its user's own groups on when the OCI runtime is told to. What its command line calls
+/// `--group-add keep-groups` is that annotation: its API would look for a group of the name. Versions that do not read
+/// annotations start without groups, which is enough where udev lets everybody open the GPU.
 pub(super) fn without_root(mut body: ContainerCreateBody, kind: &str) -> ContainerCreateBody {
-    if let Some(groups) = body.host_config.as_mut().and_then(|host| host.group_add.as_mut()) {
-        let wanted = !groups.is_empty();
-        groups.clear();
+    if let Some(host) = body.host_config.as_mut() {
+        let wanted = host.group_add.take().is_some_and(|groups| !groups.is_empty());
         if wanted && kind == "podman" {
-            groups.push("keep-groups".to_owned());
+            host.annotations = Some(HashMap::from([(KEEP_GROUPS.to_owned(), "1".to_owned())]));
         }
     }
     body
@@ -171,17 +175,20 @@ pub(super) fn instance(container: &ContainerInspectResponse, identity: &Identity
 mod tests {
     use super::*;
 
-    fn groups(of: &[&str], kind: &str) -> Vec<String> {
-        let group_add = Some(of.iter().map(|&g| g.to_owned()).collect());
+    fn host(groups: &[&str], kind: &str) -> HostConfig {
+        let group_add = Some(groups.iter().map(|&g| g.to_owned()).collect());
         let host_config = Some(HostConfig { group_add, ..HostConfig::default() });
         let body = ContainerCreateBody { host_config, ..ContainerCreateBody::default() };
-        without_root(body, kind).host_config.and_then(|host| host.group_add).unwrap_or_default()
+        without_root(body, kind).host_config.unwrap()
     }
 
     #[test]
     fn without_root_podman_keeps_its_users_groups_and_docker_adds_none() {
-        assert_eq!(groups(&["44", "105"], "podman"), ["keep-groups"]);
-        assert!(groups(&["44", "105"], "docker").is_empty());
-        assert!(groups(&[], "podman").is_empty(), "without a GPU nothing is handed on");
+        let podman = host(&["44", "105"], "podman");
+        assert_eq!(podman.group_add, None, "the host's numbers are others there");
+        assert_eq!(podman.annotations.unwrap()[KEEP_GROUPS], "1");
+        let docker = host(&["44", "105"], "docker");
+        assert_eq!((docker.group_add, docker.annotations), (None, None));
+        assert_eq!(host(&[], "podman").annotations, None, "without a GPU nothing is handed on");
     }
 }
