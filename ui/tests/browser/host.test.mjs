@@ -144,6 +144,7 @@ test("the first journey in a browser: up, switch to odin, talk to Odin", { skip,
   await page.locator("[data-testid=log] div").first().waitFor();
 
   await page.getByTestId("nav-settings").click();
+  await page.getByTestId("tab-gateway").click();
   await page.getByTestId("gateway-address").getByText(`127.0.0.1:${env.BIFROST_PORT}`).waitFor();
   assert.deepEqual(faults, []);
   await page.close();

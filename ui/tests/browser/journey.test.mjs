@@ -210,10 +210,12 @@ test("the settings are asked and kept", () =>
     await page.locator("[data-option=base_profile][aria-checked=true]").waitFor();
     await page.getByTestId("look").getByText("Light").click();
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "light");
+    await page.getByTestId("tab-stack").click();
     await page.getByTestId("save-stack").click();
     await page.getByTestId("save-stack").waitFor({ state: "detached" });
     await page.getByTestId("nav-stack").click();
     await page.getByTestId("nav-settings").click();
+    await page.getByTestId("tab-general").click();
     await page.locator("[data-option=base_profile][aria-checked=true]").waitFor();
     await page.evaluate(() => { localStorage.clear(); });
   }));
