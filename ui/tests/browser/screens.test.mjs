@@ -68,6 +68,7 @@ for (const look of ["dark", "light"]) {
           await page.getByTestId("conversation-2").click();
           await page.getByTestId("asleep").waitFor();
         }
+        if (screen === "settings") await page.getByTestId("tab-stack").click();
         if (screen === "settings") await page.getByTestId("stack-file").getByText("stack.toml").first().waitFor();
         assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), look);
         assert.deepEqual(await violations(page), []);
