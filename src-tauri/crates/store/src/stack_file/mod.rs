@@ -3,6 +3,7 @@
 //! Three looks, each of which ends the reading if it finds something: the syntax, the shape (`shape`), the meaning
 //! (`domain::stack::resolve`). Deliberately absent: watching the file, and what to do with the last good stack.
 
+pub mod edit;
 mod keys;
 pub mod presets;
 mod schema;
