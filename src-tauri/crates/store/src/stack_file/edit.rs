@@ -286,14 +286,14 @@ fn in_order(keys: &BTreeMap<String, Value>) -> Result<Vec<(String, toml_edit::Va
 
 fn change(text: &str, agent: &str, keys: &BTreeMap<String, Value>) -> Result<String> {
     let mut text = text.to_owned();
-    for (key, value) in keys {
-        if value.is_null() {
-            text = text::take_away(&text, &["agents", agent, key])?;
-            continue;
-        }
+    // What goes, goes last: an agent written in dotted keys alone is there as long as one of them is.
+    for (key, value) in keys.iter().filter(|(_, value)| !value.is_null()) {
         // What is no more in a table of texts goes first, with its line.
         if let Value::Object(wanted) = value {
-            let there = parse(&text)?.as_table()["agents"][agent].get(key).map(values::to_json);
+            let document = parse(&text)?;
+            let there = group(&document, "agents")?
+                .and_then(|agents| agents.get(agent)?.get(key))
+                .map(values::to_json);
             if let Some(Value::Object(there)) = there {
                 for gone in there.keys().filter(|k| !wanted.contains_key(*k)) {
                     text = text::take_away(&text, &["agents", agent, key, gone])?;
@@ -306,6 +306,9 @@ fn change(text: &str, agent: &str, keys: &BTreeMap<String, Value>) -> Result<Str
         })?;
         values::put(table, key, value)?;
         text = document.to_string();
+    }
+    for (key, _) in keys.iter().filter(|(_, value)| value.is_null()) {
+        text = text::take_away(&text, &["agents", agent, key])?;
     }
     Ok(text)
 }

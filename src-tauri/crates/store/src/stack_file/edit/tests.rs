@@ -152,6 +152,16 @@ fn tables_and_lists_are_changed_in_their_places() {
 }
 
 #[test]
+fn an_agent_that_loses_all_its_keys_breaks_nothing() {
+    let dotted = "agents.a.port = 1\n";
+    let text = one(dotted, change("a", json!({"env": {"X": "1"}, "port": null, "zeta": "z"})));
+    assert_eq!(json!(written(&text).unwrap().agents[0].1), json!({"env": {"X": "1"}, "zeta": "z"}));
+    assert_eq!(one(dotted, change("a", json!({"port": null}))), "");
+    let inline = "agents = { a = { port = 1 } }\n";
+    assert_eq!(written(&one(inline, change("a", json!({"port": null})))).unwrap().agents[0].1.len(), 0);
+}
+
+#[test]
 fn a_text_of_several_lines_stands_on_several_lines() {
     for role in ["one\ntwo\n", "a \"\"\" b\n\\n \"", "\n\nx\t\u{7}\r\n", "ends with\n\"\"", "\u{1f}\n'''"] {
         let text = one(SMALL, change("b", json!({"role": role})));

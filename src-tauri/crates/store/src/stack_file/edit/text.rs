@@ -69,17 +69,14 @@ impl Pieces {
     fn insert(&mut self, new: String, is: impl Fn(&Piece) -> bool) {
         let at = self.tables.iter().rposition(is).or_else(|| self.tables.len().checked_sub(1));
         let piece = |gap| Piece { path: Vec::new(), text: new, gap };
-        match at.and_then(|at| Some((at, self.tables.get_mut(at)?))) {
-            Some((at, before)) => {
-                let gap = std::mem::replace(&mut before.gap, "\n".to_owned());
-                self.tables.insert(at + 1, piece(gap));
+        if let Some((at, before)) = at.and_then(|at| Some((at, self.tables.get_mut(at)?))) {
+            let gap = std::mem::replace(&mut before.gap, "\n".to_owned());
+            self.tables.insert(at + 1, piece(gap));
+        } else {
+            if !self.intro.is_empty() && !self.intro.ends_with("\n\n") {
+                self.intro.push('\n');
             }
-            None => {
-                if !self.intro.is_empty() && !self.intro.ends_with("\n\n") {
-                    self.intro.push('\n');
-                }
-                self.tables.push(piece(String::new()));
-            }
+            self.tables.push(piece(String::new()));
         }
     }
 }
@@ -129,12 +126,12 @@ impl Found {
         let rest = text.get(body_end..region.end).unwrap_or_default();
         let blank = |line: &&str| line.trim().is_empty();
         let lines: Vec<&str> = rest.split_inclusive('\n').collect();
-        let (tail, head) = match (lines.iter().position(|l| blank(&l)), followed) {
+        let (tail, head) = match (lines.iter().position(blank), followed) {
             // One block of comments between two tables is about the second.
             (None, true) => (0, lines.len()),
             (None, false) => (lines.len(), 0),
             (Some(first), followed) => {
-                let behind = lines.iter().rev().position(|l| blank(&l)).unwrap_or(0);
+                let behind = lines.iter().rev().position(blank).unwrap_or(0);
                 (first, if followed { behind } else { 0 })
             }
         };

@@ -1,5 +1,7 @@
 //! Values of the stack file, from and to JSON, and put in the place of others with their comments.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 use toml_edit::{Array, InlineTable, Item, TableLike, Value};
 
@@ -80,7 +82,10 @@ fn text_value(text: &str) -> Value {
             // Quotes side by side, or at the end, could close the text.
             '"' if rest.peek().is_none_or(|next| *next == '"') => written.push_str("\\\""),
             '\n' | '\t' => written.push(c),
-            c if c.is_control() => written.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => {
+                // Writing into a text cannot fail.
+                let _ = write!(written, "\\u{:04X}", u32::from(c));
+            }
             c => written.push(c),
         }
     }
@@ -154,8 +159,10 @@ pub(super) fn sync(list: &mut Array, wanted: &[String]) {
         })
         .collect();
     let gone: Vec<Value> = pool.into_iter().flatten().collect();
-    let elements =
-        chosen.into_iter().zip(wanted).map(|(old, text)| old.ok_or_else(|| Value::from(text.as_str())));
+    let elements = chosen.into_iter().zip(wanted).map(|(old, text)| Element {
+        new: old.is_none(),
+        value: old.unwrap_or_else(|| Value::from(text.as_str())),
+    });
     lay_out(list, elements.collect(), &gone);
 }
 
@@ -163,12 +170,16 @@ pub(super) fn sync(list: &mut Array, wanted: &[String]) {
 pub(super) fn keep(list: &mut Array, stays: impl Fn(&Value) -> bool) {
     let (kept, gone): (Vec<Value>, Vec<Value>) = list.iter().cloned().partition(&stays);
     if !gone.is_empty() {
-        lay_out(list, kept.into_iter().map(Ok).collect(), &gone);
+        lay_out(list, kept.into_iter().map(|value| Element { value, new: false }).collect(), &gone);
     }
 }
 
-/// `Ok` is an element that was there, `Err` a new one.
-fn lay_out(list: &mut Array, elements: Vec<std::result::Result<Value, Value>>, gone: &[Value]) {
+struct Element {
+    value: Value,
+    new: bool,
+}
+
+fn lay_out(list: &mut Array, elements: Vec<Element>, gone: &[Value]) {
     let old: Vec<Value> = list.iter().cloned().collect();
     let mut trailing = part(Some(list.trailing()));
     let spread = |text: &str| text.contains(['\n', '#']);
@@ -190,9 +201,7 @@ fn lay_out(list: &mut Array, elements: Vec<std::result::Result<Value, Value>>, g
     let indent = indent.unwrap_or_else(|| "    ".to_owned());
     let count = elements.len();
     list.clear();
-    for (n, element) in elements.into_iter().enumerate() {
-        let new = element.is_err();
-        let (Ok(mut value) | Err(mut value)) = element;
+    for (n, Element { mut value, new }) in elements.into_iter().enumerate() {
         let decor = value.decor_mut();
         if on_lines {
             if new {
