@@ -391,3 +391,51 @@ fn any_json_reaches_the_agent_that_it_names_unchanged() {
         })
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_server_of_others_hears_its_own_name_and_every_other_byte() {
+    let theirs = "q\"w\\en \u{e9}\n";
+    let quoted = Value::from(theirs).to_string();
+    let rig = rig(With { their_name: Some(theirs.to_owned()), ..With::default() }).await;
+    let long = format!(r#"{{"prompt":"{}","model":"#, "x".repeat(10 << 20));
+    for (before, asked, after) in [
+        (r#"{"model":"#, r#""odin""#, "}"),
+        (" {\n \"a\" : [{\"model\":\"odin\"}] ,\t\"model\"  :  ", r#""odin""#, " , \"z\":1.0e0}\r\n"),
+        (r#"{"x":"\u00e9\/","mod\u0065l":"#, r#""od\u0069n""#, r#","model ":"odin","y":{"model":"odin"}}"#),
+        (long.as_str(), r#""odin""#, r#","n":1}"#),
+    ] {
+        let body = format!("{before}{asked}{after}");
+        let expected = format!("{before}{quoted}{after}");
+        let (mut client, mut agent, request) = rig.chat(body.as_bytes()).await;
+        assert!(request.body == expected.as_bytes(), "a body of {} bytes", body.len());
+        assert_eq!(header(&request.head, "content-length"), Some(expected.len().to_string().as_str()));
+        agent.send(OK).await;
+        assert_eq!(status(&client.answer().await.0), 200);
+    }
+    for body in [r#"{"model":"odin","model":"odin"}"#, r#"{"model":3}"#] {
+        assert_eq!(refused(&rig, &post(body)).await, (400, "invalid_model".to_owned()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_opens_when_the_port_is_free_and_opens_again() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    assert!(Gateway::bind(address).await.unwrap_err().to_string().contains("taken"));
+    drop(other);
+    let rig = rig(With::default()).await;
+    for _ in 0..3 {
+        let bound = Gateway::bind(address).await.unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let dispatch: std::sync::Arc<dyn bifrost::Dispatch> = std::sync::Arc::clone(&rig.fake) as _;
+        let serving = tokio::spawn(bound.serve(dispatch, Settings::default(), async {
+            let _ = stopped.await;
+        }));
+        let mut client = support::Wire::new(tokio::net::TcpStream::connect(address).await.unwrap());
+        client.get(address, "/v1/health").await;
+        assert_eq!(status(&client.answer().await.0), 200);
+        // With the connection still open, as a client of the earlier gateway leaves it.
+        stop.send(()).unwrap();
+        support::soon("the end of the gateway", serving).await.unwrap();
+    }
+}

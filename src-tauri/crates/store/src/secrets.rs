@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: the stack, logs, environments of model servers. None of them ever holds one of these.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -37,10 +37,12 @@ pub enum Where {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    #[error("The file {} cannot be {doing}: {cause}", path.display())]
+    #[error("The file {} cannot be {doing}: {cause}. Check that its folder is yours and has room.", path.display())]
     File { path: PathBuf, doing: &'static str, cause: io::Error },
-    #[error("The file {} is damaged; it was left as it is", .0.display())]
+    #[error("The file {} is damaged and was left as it is. Correct it, or move it away and give the tokens again.", .0.display())]
     Damaged(PathBuf),
+    #[error("The keyring is locked, and it may hold a copy of {0}. Unlock it, and remove it again.")]
+    Locked(String),
 }
 
 /// The secrets of this user's Asgard. Nothing is opened until one is asked for.
@@ -64,12 +66,15 @@ impl Secrets {
     /// # Errors
     /// The file is there and cannot be read.
     pub async fn get(&self, name: &str) -> Result<Option<Secret>, SecretsError> {
+        // A copy in the file was put there later than one in the keyring: see `set`.
+        let filed = read(&self.file).map(|mut all| all.remove(name).map(Secret::new));
         if self.keyring
+            && !matches!(filed, Ok(Some(_)))
             && let Some(found) = quickly(Keyring::get(name)).await.flatten()
         {
             return Ok(Some(found));
         }
-        Ok(read(&self.file)?.remove(name).map(Secret::new))
+        filed
     }
 
     /// # Errors
@@ -87,12 +92,26 @@ impl Secrets {
     }
 
     /// # Errors
-    /// The file is there and cannot be written.
+    /// The file is there and cannot be written, or the keyring is locked and may hold it.
     pub async fn remove(&self, name: &str) -> Result<(), SecretsError> {
         if self.keyring {
-            let _ = quickly(Keyring::remove(name)).await;
+            let gone = quickly(Keyring::remove(name)).await;
+            self.forget_in_file(name)?;
+            return if gone == Some(false) { Err(SecretsError::Locked(name.to_owned())) } else { Ok(()) };
         }
         self.forget_in_file(name)
+    }
+
+    /// Of every secret there is, in order.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub async fn names(&self) -> Result<Vec<String>, SecretsError> {
+        let mut names: BTreeSet<String> = read(&self.file)?.into_keys().collect();
+        if self.keyring {
+            names.extend(quickly(Keyring::names()).await.unwrap_or_default());
+        }
+        Ok(names.into_iter().collect())
     }
 
     fn forget_in_file(&self, name: &str) -> Result<(), SecretsError> {
@@ -147,19 +166,37 @@ impl Keyring {
         HashMap::from([("application", "asgard"), ("name", name)])
     }
 
-    /// Unlocked items of that name.
-    async fn items(&self, name: &str) -> zbus::Result<Vec<OwnedObjectPath>> {
+    /// Items with these attributes: those that are unlocked, and those that are not.
+    async fn items(
+        &self,
+        asked: HashMap<&str, &str>,
+    ) -> zbus::Result<(Vec<OwnedObjectPath>, Vec<OwnedObjectPath>)> {
         let interface = Some("org.freedesktop.Secret.Service");
-        let asked = Self::attributes(name);
         let answer = self.bus.call_method(Some(SERVICE), ROOT, interface, "SearchItems", &(asked,)).await?;
-        let (unlocked, _locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) =
-            answer.body().deserialize()?;
-        Ok(unlocked)
+        answer.body().deserialize()
+    }
+
+    async fn names() -> zbus::Result<Vec<String>> {
+        let keyring = Self::open().await?;
+        let (unlocked, locked) = keyring.items(HashMap::from([("application", "asgard")])).await?;
+        let mut names = Vec::new();
+        // What an item is called is told of locked ones too.
+        for item in unlocked.iter().chain(&locked) {
+            let asked = ("org.freedesktop.Secret.Item", "Attributes");
+            let interface = Some("org.freedesktop.DBus.Properties");
+            let answer = keyring.bus.call_method(Some(SERVICE), item, interface, "Get", &asked).await?;
+            let value: OwnedValue = answer.body().deserialize()?;
+            let mut attributes: HashMap<String, String> = value.try_into()?;
+            names.extend(attributes.remove("name"));
+        }
+        Ok(names)
     }
 
     async fn get(name: &str) -> zbus::Result<Option<Secret>> {
         let keyring = Self::open().await?;
-        let Some(item) = keyring.items(name).await?.into_iter().next() else { return Ok(None) };
+        let Some(item) = keyring.items(Self::attributes(name)).await?.0.into_iter().next() else {
+            return Ok(None);
+        };
         let interface = Some("org.freedesktop.Secret.Item");
         let answer = keyring
             .bus
@@ -187,16 +224,19 @@ impl Keyring {
         if item.as_str() == "/" { Err(zbus::Error::Failure("the keyring is locked".into())) } else { Ok(()) }
     }
 
-    async fn remove(name: &str) -> zbus::Result<()> {
+    /// Whether nothing of that name is left.
+    async fn remove(name: &str) -> zbus::Result<bool> {
         let keyring = Self::open().await?;
-        for item in keyring.items(name).await? {
+        let (unlocked, locked) = keyring.items(Self::attributes(name)).await?;
+        let mut gone = locked.is_empty();
+        for item in unlocked {
             let path: &ObjectPath<'_> = &item;
-            keyring
-                .bus
-                .call_method(Some(SERVICE), path, Some("org.freedesktop.Secret.Item"), "Delete", &())
-                .await?;
+            let interface = Some("org.freedesktop.Secret.Item");
+            let answer = keyring.bus.call_method(Some(SERVICE), path, interface, "Delete", &()).await?;
+            let prompt: OwnedObjectPath = answer.body().deserialize()?;
+            gone &= prompt.as_str() == "/";
         }
-        Ok(())
+        Ok(gone)
     }
 }
 
@@ -246,6 +286,7 @@ mod tests {
         secrets.remove("HF_TOKEN").await.unwrap();
         assert_eq!(secrets.get("HF_TOKEN").await.unwrap(), None);
         assert!(secrets.get("server:thor").await.unwrap().is_some());
+        assert_eq!(secrets.names().await.unwrap(), ["server:thor"]);
     }
 
     #[tokio::test]

@@ -31,6 +31,7 @@ pub struct Fake {
     pub wanted: Mutex<Vec<Wanted>>,
     pub refuse: Mutex<Option<Refusal>>,
     max_seconds: Option<u64>,
+    their_name: Option<String>,
     /// Nobody is ever given a lease: the queue of a busy agent.
     queue: bool,
     returned: mpsc::UnboundedSender<&'static str>,
@@ -65,7 +66,11 @@ impl Dispatch for Fake {
         let agent = self.models[at].id.clone();
         let endpoint = self.endpoints.get(agent.as_str()).cloned().unwrap_or_default();
         let guard = Told("lease", self.returned.clone());
-        Ok(Lease::new(agent, endpoint, Secret::new(KEY), self.max_seconds, guard))
+        let lease = Lease::new(agent, endpoint, Secret::new(KEY), self.max_seconds, guard);
+        Ok(match &self.their_name {
+            Some(name) => lease.with_model(name.clone()),
+            None => lease,
+        })
     }
 }
 
@@ -82,6 +87,8 @@ pub struct Rig {
 pub struct With {
     pub settings: Settings,
     pub max_seconds: Option<u64>,
+    /// What the agent's server calls its model.
+    pub their_name: Option<String>,
     pub queue: bool,
 }
 
@@ -112,6 +119,7 @@ pub async fn rig(with: With) -> Rig {
         wanted: Mutex::default(),
         refuse: Mutex::default(),
         max_seconds: with.max_seconds,
+        their_name: with.their_name,
         queue: with.queue,
         returned,
     });

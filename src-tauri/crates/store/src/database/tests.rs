@@ -134,6 +134,54 @@ fn damage_in_the_middle_of_a_real_file_is_found_when_it_is_opened() {
 }
 
 #[test]
+fn the_first_format_is_brought_up_and_what_it_held_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("asgard.db");
+    let id = {
+        let mut db = Database::open(&path).unwrap().database;
+        let id = db.new_conversation("odin", at(0)).unwrap();
+        db.add_message(&user(id, "Kept?"), at(1)).unwrap();
+        id
+    };
+    // The file as the first format left it.
+    let before = rusqlite::Connection::open(&path).unwrap();
+    before.execute_batch("DROP TABLE images; DROP TABLE image_versions; PRAGMA user_version = 1;").unwrap();
+    drop(before);
+    let opened = Database::open(&path).unwrap();
+    assert_eq!(opened.set_aside, None);
+    let mut db = opened.database;
+    assert_eq!(db.conversation(id).unwrap().unwrap().1[0].text, "Kept?");
+    let record = ImageRecord {
+        reference: "r:latest".into(),
+        digest: Some("sha256:1".into()),
+        ..ImageRecord::default()
+    };
+    let version = VersionRecord {
+        digest: "sha256:1".into(),
+        backend: "vllm".into(),
+        version: "vLLM 0.12.0".into(),
+        flags: vec!["--port".into()],
+    };
+    for _ in 0..2 {
+        db.put_image(&record).unwrap();
+        db.put_image_version(&version).unwrap();
+    }
+    let newer = ImageRecord { previous: record.digest.clone(), digest: Some("sha256:2".into()), ..record };
+    db.put_image(&newer).unwrap();
+    drop(db);
+    let db = Database::open(&path).unwrap().database;
+    assert_eq!(db.images().unwrap(), std::slice::from_ref(&newer));
+    assert_eq!(db.image("r:latest").unwrap(), Some(newer));
+    assert_eq!(db.image("other").unwrap(), None);
+    assert_eq!(db.image_version("sha256:1").unwrap(), Some(version.clone()));
+    assert_eq!(db.image_versions().unwrap(), [version]);
+    // A damaged row says nothing of flags, and still which version it is.
+    db.connection.execute("UPDATE image_versions SET flags = '{'", []).unwrap();
+    let read = db.image_version("sha256:1").unwrap().unwrap();
+    assert_eq!((read.version.as_str(), read.flags.len()), ("vLLM 0.12.0", 0));
+}
+
+#[test]
 fn a_newer_file_is_kept_and_the_notice_says_how_to_go_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("asgard.db");
