@@ -273,6 +273,13 @@ fn tables_move_with_their_comments_and_the_rest_stays() {
 }
 
 #[test]
+fn without_a_blank_line_a_comment_is_about_what_follows() {
+    let text = "[agents.a]\nport = 1\n# about b\n[agents.b]\nport = 2\n# below b\n";
+    let moved = one(text, Edit::OrderAgents { agents: names(&["b", "a"]) });
+    assert_eq!(moved, "# about b\n[agents.b]\nport = 2\n# below b\n[agents.a]\nport = 1\n");
+}
+
+#[test]
 fn profiles_are_made_changed_and_taken_away() {
     let put =
         |profile: &str, agents: &[&str]| Edit::PutProfile { profile: profile.into(), agents: names(agents) };
