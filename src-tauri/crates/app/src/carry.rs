@@ -223,6 +223,12 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken) -> Resu
     }
 }
 
+/// Waits until nobody uses an agent, or its drain deadline has passed; new requests are refused from now on.
+pub(crate) async fn quiet(ctx: &Ctx, agent: &AgentName) {
+    // Nothing cancels it, so it always comes to its end.
+    let _ = drain(ctx, agent, &CancellationToken::new()).await;
+}
+
 /// An agent that was to sleep stays after all: it takes requests again.
 async fn lift_drain(ctx: &Ctx, agent: &AgentName) {
     ctx.leases.open(agent);

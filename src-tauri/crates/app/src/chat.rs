@@ -248,7 +248,7 @@ pub(crate) async fn retry(
 fn must_answer(ctx: &Ctx, agent: &str) -> Result<(), ApiError> {
     let state = ctx.state.state();
     let name = AgentName::new(agent).ok();
-    match name.as_ref().and_then(|n| state.agents.get(n)) {
+    match name.as_ref().and_then(|n| state.live(n)) {
         Some(live) if live.state.answers() => Ok(()),
         Some(live) => Err(ApiError::new(
             Code::Asleep,

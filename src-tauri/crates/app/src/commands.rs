@@ -15,14 +15,16 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::carry::Ctx;
 use crate::chat::{self, Replies};
+use crate::gateway::Port;
 use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
+use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::{health, view};
+use crate::{editing, health, images, neighbours, stacks, view};
 
 /// What Asgard can do, for the faces' hosts.
 #[derive(Clone)]
@@ -30,7 +32,8 @@ pub struct App {
     pub(crate) ctx: Ctx,
     pub(crate) replies: Replies,
     pub(crate) lookers: Lookers,
-    pub(crate) ending: Arc<Notify>,
+    /// The gateway's port; its end is the controller's.
+    pub(crate) port: Port,
     pub(crate) ended: watch::Sender<bool>,
     /// Held for the life of the controller.
     pub(crate) _lock: Arc<store::lock::ControllerLock>,
@@ -82,7 +85,7 @@ impl App {
                 json(self.wish(Goal::Asleep(agent), asked.agent).await?)
             }
             Request::Restart(asked) => {
-                let agent = name(&asked.agent)?;
+                let agent = ctx.state.state().stack.server_of(&name(&asked.agent)?).clone();
                 self.wish(Goal::Asleep(agent.clone()), asked.agent.clone()).await?;
                 json(self.wish(Goal::Awake(agent), asked.agent).await?)
             }
@@ -114,32 +117,51 @@ impl App {
                 stack_watch::save(ctx).await?;
                 json(self.stack_file())
             }
-            Request::StackForm(_)
-            | Request::EditStack(_)
-            | Request::ApplyStack(_)
-            | Request::Presets(_)
-            | Request::UsePreset(_)
-            | Request::Import(_)
-            | Request::Export(_)
-            | Request::Confirmation(_)
-            | Request::ConfirmStack(_)
-            | Request::Neighbours(_)
-            | Request::Adopt(_)
-            | Request::StopNeighbour(_)
-            | Request::LeaveNeighbour(_)
-            | Request::UndoNeighbour(_)
-            | Request::Images(_)
-            | Request::CheckImages(_)
-            | Request::TryImage(_)
-            | Request::UndoImage(_)
-            | Request::RemoveImage(_) => {
-                Err(ApiError::new(Code::Failed, "This build cannot do that yet.", "Use a newer one."))
+            Request::StackForm(_) => json(editing::form(ctx)?),
+            Request::EditStack(asked) => json(editing::edit(ctx, &asked).await?),
+            Request::ApplyStack(_) => json(editing::apply(ctx).await?),
+            Request::Presets(_) => {
+                let state = ctx.state.state();
+                json(stacks::presets(&self.ground(), &state.source.text))
             }
+            Request::UsePreset(asked) => {
+                let used = stacks::use_preset(&self.ground(), &asked)?;
+                if used.written {
+                    stack_watch::read_again(ctx).await;
+                }
+                json(used)
+            }
+            Request::Import(asked) => {
+                let imported = stacks::import(&self.ground(), &ctx.world.secrets, &asked).await?;
+                if imported.written.is_some() {
+                    stack_watch::read_again(ctx).await;
+                }
+                json(imported)
+            }
+            Request::Export(asked) => json(stacks::export(&ctx.state.state().file_stack, asked)),
+            Request::Confirmation(_) => {
+                json(stacks::confirmation(&self.ground(), &ctx.state.state().file_stack))
+            }
+            Request::ConfirmStack(asked) => {
+                stacks::confirm(&self.ground(), &ctx.state.state().file_stack, &asked.hash)?;
+                ctx.state.tell(Event::Confirming(None)).await;
+                json(Nothing {})
+            }
+            Request::Neighbours(_) => json(neighbours::list(ctx).await),
+            Request::Adopt(asked) => json(neighbours::adopt(ctx, &asked).await?),
+            Request::StopNeighbour(asked) => json(neighbours::stop(self, &asked).await?),
+            Request::LeaveNeighbour(asked) => json(neighbours::leave(ctx, &asked.id).await?),
+            Request::UndoNeighbour(asked) => json(neighbours::undo(self, &asked.id).await?),
+            Request::Images(_) => json(images::list(ctx).await),
+            Request::CheckImages(_) => json(images::check(ctx).await),
+            Request::TryImage(asked) => json(images::try_on(ctx, &asked).await?),
+            Request::UndoImage(asked) => json(images::undo(ctx, &asked).await?),
+            Request::RemoveImage(asked) => json(images::remove(ctx, &asked).await?),
             Request::Shutdown(asked) => {
                 if asked.stop_agents {
                     self.wish(Goal::Nobody, "down".to_owned()).await?;
                 }
-                self.ending.notify_one();
+                self.port.end();
                 json(Nothing {})
             }
         }
@@ -203,7 +225,17 @@ impl App {
 
     /// Asks for the end; agents keep running.
     pub fn end(&self) {
-        self.ending.notify_one();
+        self.port.end();
+    }
+
+    /// Where the stack is kept, and the machine it is for.
+    fn ground(&self) -> stacks::Ground {
+        let world = &self.ctx.world;
+        stacks::Ground {
+            paths: world.paths.clone(),
+            scale: stack_watch::scale(world.rehearsal.is_some()),
+            pools: self.ctx.state.state().pools.clone(),
+        }
     }
 
     async fn wish(&self, goal: Goal, to: String) -> Result<Outcome, ApiError> {
@@ -231,6 +263,7 @@ impl App {
         let agent = self.known(agent)?;
         let wanted = lines.unwrap_or(500).min(5000) as usize;
         let state = self.ctx.state.state();
+        let agent = state.stack.server_of(&agent).clone();
         let live = state.agents.get(&agent);
         let kept = live.map(|l| l.kept_log.clone()).unwrap_or_default();
         let lines = if kept.is_empty() {
@@ -263,7 +296,7 @@ impl App {
         lines: Option<u32>,
         out: mpsc::Sender<Value>,
     ) -> Result<(), ApiError> {
-        let name = self.known(agent)?;
+        let name = self.ctx.state.state().stack.server_of(&self.known(agent)?).clone();
         let tail = self.logs(agent, lines).await?;
         let shown = tail.lines.len();
         for line in tail.lines {

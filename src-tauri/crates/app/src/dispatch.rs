@@ -2,10 +2,21 @@
 
 use async_trait::async_trait;
 use bifrost::{Dispatch, Lease, Model, Refusal, Wanted};
-use domain::agent::AgentState;
+use domain::agent::{AgentName, AgentState};
+use domain::stack::Runs;
 
 use crate::leases::Leases;
 use crate::run_loop::Loop;
+use crate::state::State;
+
+/// The name that a server of others, or Ollama, knows its model by. `None` for our own, which knows its agent's name.
+pub(crate) fn known_as(state: &State, server: &AgentName) -> Option<String> {
+    let agent = state.stack.agent(server)?;
+    match agent.runs {
+        Runs::External { .. } | Runs::Ollama { .. } => Some(agent.model.clone()),
+        Runs::Container { .. } | Runs::Process { .. } => None,
+    }
+}
 
 pub(crate) struct Dispatcher {
     pub(crate) state: Loop,
@@ -23,7 +34,7 @@ impl Dispatch for Dispatcher {
             .map(|a| Model {
                 id: a.name.clone(),
                 model: a.model.clone(),
-                state: state.agents.get(&a.name).map_or(AgentState::Asleep, |l| l.state),
+                state: state.live(&a.name).map_or(AgentState::Asleep, |l| l.state),
                 max_model_len: a.context,
             })
             .collect()
@@ -43,7 +54,8 @@ impl Dispatch for Dispatcher {
         };
         let state = self.state.state();
         let name = model.id.proper();
-        let Some(live) = state.agents.get(&model.id) else {
+        let server = state.stack.server_of(&model.id).clone();
+        let Some(live) = state.agents.get(&server) else {
             return Err(Refusal::UnknownModel { message: format!("There is no agent {name}.") });
         };
         match live.state {
@@ -52,11 +64,25 @@ impl Dispatch for Dispatcher {
                     message: format!("{name} is just changing. Try again in a moment."),
                     retry_after: 1,
                 })?;
-                let guard = self.leases.take(&model.id).ok_or_else(|| Refusal::Busy {
+                let guard = self.leases.take(&server).ok_or_else(|| Refusal::Busy {
                     message: format!("{name} finishes its requests and then sleeps. Try again later."),
                     retry_after: 10,
                 })?;
-                Ok(Lease::new(model.id.clone(), instance.endpoint.clone(), instance.key.clone(), None, guard))
+                let longest =
+                    state.stack.agent(&model.id).and_then(|a| a.request_timeout).map(|t| t.as_secs().max(1));
+                let lease = Lease::new(
+                    model.id.clone(),
+                    instance.endpoint.clone(),
+                    instance.key.clone(),
+                    longest,
+                    guard,
+                );
+                Ok(match known_as(&state, &server) {
+                    // Our own servers know both the agent's name and the model's; only what they do not know is replaced.
+                    Some(theirs) if theirs != wanted.model => lease.with_model(theirs),
+                    None if server != model.id => lease.with_model(server.to_string()),
+                    _ => lease,
+                })
             }
             AgentState::Asleep => Err(Refusal::Asleep {
                 agent: model.id.clone(),

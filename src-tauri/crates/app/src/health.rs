@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use api::shapes::agents::{AgentHealth, Health};
 use domain::secret::Secret;
+use domain::stack::Agent;
 use engine::backend::backend;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::carry::Ctx;
+use crate::dispatch::known_as;
 use crate::probe;
 use crate::sse::SseReader;
 
@@ -16,7 +18,7 @@ pub(crate) async fn health(ctx: &Ctx, deep: bool) -> Health {
     let state = ctx.state.state();
     let mut agents = Vec::new();
     for agent in &state.stack.agents {
-        let Some(live) = state.agents.get(&agent.name) else { continue };
+        let Some(live) = state.live(&agent.name) else { continue };
         let mut line = AgentHealth {
             name: agent.name.to_string(),
             state: live.state.word().to_owned(),
@@ -28,14 +30,17 @@ pub(crate) async fn health(ctx: &Ctx, deep: bool) -> Health {
         if live.error.is_some() {
             line.healthy = Some(false);
         }
-        if let (true, Some(instance), Some(backend)) =
-            (live.state.answers(), live.instance.as_ref(), backend(agent.backend))
+        if let (true, Some(instance), Some(path)) =
+            (live.state.answers(), live.instance.as_ref(), Some(path(agent)))
         {
-            let healthy = probe::healthy(&ctx.world.http, &instance.endpoint, backend.health_path()).await;
+            let healthy = probe::healthy(&ctx.world.http, &instance.endpoint, path).await;
             line.healthy = Some(healthy);
             line.detail = if healthy { "It answers.".to_owned() } else { "It does not answer.".to_owned() };
             if healthy && deep {
-                let (endpoint, key, name) = (&instance.endpoint, &instance.key, agent.name.as_str());
+                let server = state.stack.server_of(&agent.name);
+                let theirs = known_as(&state, server);
+                let name = theirs.as_deref().unwrap_or(server.as_str());
+                let (endpoint, key) = (&instance.endpoint, &instance.key);
                 match first_token(&ctx.world.http, endpoint, key, name).await {
                     Ok(seconds) => {
                         line.first_token_seconds = Some(seconds);
@@ -56,6 +61,11 @@ pub(crate) async fn health(ctx: &Ctx, deep: bool) -> Health {
         agents.push(line);
     }
     Health { agents }
+}
+
+/// Where it is asked whether it lives: servers of others have no path of their own but the models'.
+fn path(agent: &Agent) -> &'static str {
+    backend(agent.backend).map_or("/v1/models", |b| b.health_path())
 }
 
 fn post(http: &reqwest::Client, endpoint: &str, key: &Secret, body: &Value) -> reqwest::RequestBuilder {

@@ -14,16 +14,22 @@ mod carry;
 mod chat;
 mod commands;
 mod dispatch;
+mod editing;
 mod errand;
+mod gateway;
 mod health;
+mod images;
 mod leases;
+mod neighbours;
 mod offline;
+mod overlay;
 mod probe;
 mod ready;
 mod recover;
 mod run_loop;
 mod sse;
 mod stack_watch;
+mod stacks;
 mod start;
 mod state;
 #[cfg(test)]
@@ -36,4 +42,5 @@ mod world;
 
 pub use commands::App;
 pub use offline::{FromState, OfflinePlan, offline_plan};
+pub use stacks::{Ground, confirm, confirmation, export, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};

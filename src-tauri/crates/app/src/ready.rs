@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::carry::Ctx;
+use crate::dispatch::known_as;
 use crate::probe::{self, NoAnswer};
 use crate::state::Event;
 
@@ -35,8 +36,9 @@ pub(crate) async fn until_ready(
     instance: &Instance,
     cancel: &CancellationToken,
 ) -> Result<(), NotReady> {
-    let Some(backend) = backend(agent.backend) else {
-        return Ok(());
+    let Some(backend) = backend(agent.backend).filter(|_| agent.is_ours()) else {
+        // Ollama answers when the model is loaded; a server of others is asked by nobody's start.
+        return if agent.is_ours() { answered(ctx, agent, engine, instance, cancel).await } else { Ok(()) };
     };
     let listening = Arc::new(Notify::new());
     let follower = follow(ctx, agent, engine.clone(), listening.clone());
@@ -115,7 +117,8 @@ async fn answered(
         detail: Some("Asking for a first answer".to_owned()),
     });
     let patience = Duration::from_secs(300);
-    let name = agent.name.as_str();
+    let served = known_as(&ctx.state.state(), &agent.name);
+    let name = served.as_deref().unwrap_or(agent.name.as_str());
     let asked = probe::first_answer(&ctx.world.http, &instance.endpoint, &instance.key, name, patience);
     let result = tokio::select! {
         result = asked => result,

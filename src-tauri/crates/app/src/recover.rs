@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::shapes::status::{Notice, Severity};
 use domain::agent::AgentName;
 use domain::plan::Goal;
+use domain::stack::Runs;
 use engine::{Engine, Instance, Phase};
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +19,9 @@ use crate::state::{EngineLive, Event};
 /// Asks every engine what it is and what of ours it runs.
 pub(crate) async fn look_at_engines(ctx: &Ctx) {
     let external = ctx.state.state().stack.agents.iter().any(|a| !a.is_ours());
+    let ollama = ctx.state.state().stack.agents.iter().any(|a| matches!(a.runs, Runs::Ollama { .. }));
     for (engine, answer) in ctx.world.probes().await {
-        if engine.id() == "external" && !external {
+        if engine.id() == "external" && !external || engine.id() == "ollama" && !ollama {
             continue;
         }
         let seen = match answer {

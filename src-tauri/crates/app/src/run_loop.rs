@@ -183,6 +183,15 @@ impl Pending {
         self.apply(Event::Read { pools, measured });
         let plan =
             plan(&self.state.stack, &self.state.situation(), &wish.goal).map_err(|e| plan_error(&e))?;
+        if plan.starts().next().is_some()
+            && let Some(unconfirmed) = &self.state.unconfirmed
+        {
+            return Err(ApiError::new(
+                Code::Unconfirmed,
+                format!("This stack was {}, and nobody has confirmed what it runs.", unconfirmed.source),
+                "Look at it and confirm it: in the window, or with `asgard config confirm`.",
+            ));
+        }
         if plan.fits { Ok(plan) } else { Err(ApiError::new(Code::DoesNotFit, plan.reason, plan.next)) }
     }
 

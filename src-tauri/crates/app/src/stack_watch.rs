@@ -69,10 +69,13 @@ pub(crate) async fn read_again(ctx: &Ctx) {
     } else if let Some(problem) = problem {
         happened(ctx, Severity::Failure, None, format!("The stack file does not hold: {}", problem.message));
     }
-    if let Some(stack) = &stack {
-        ctx.world.name_external(stack);
-    }
+    let holds = stack.is_some();
+    let unconfirmed = store::confirm::read(&ctx.world.paths.unconfirmed_file()).map(Arc::new);
+    ctx.state.tell(Event::Confirming(unconfirmed)).await;
     ctx.state.tell(Event::StackRead { stack, hash, source }).await;
+    if holds {
+        ctx.world.name_external(&ctx.state.state().stack);
+    }
 }
 
 /// Writes the shipped stack, where no file exists yet.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use api::shapes::activity::Event as ActivityEvent;
 use api::shapes::settings::AfterLogin;
-use api::shapes::status::{Failure, Notice, Severity};
+use api::shapes::status::{Notice, Severity};
 use api::{ApiError, Code};
-use bifrost::{Gateway, Settings};
 use domain::agent::AgentName;
 use domain::plan::Goal;
 use engine::container::ContainerEngine;
 use engine::external::ExternalEngine;
+use engine::ollama::OllamaEngine;
 use engine::process::ProcessEngine;
 use engine::{Engine, EngineEvent, Identity};
 use futures_util::StreamExt;
@@ -24,12 +24,12 @@ use jiff::Timestamp;
 use store::database::{Database, Severity as Kept};
 use store::lock::{ControllerLock, LockError};
 use store::paths::Paths;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::carry::Ctx;
 use crate::chat::Replies;
 use crate::commands::App;
-use crate::dispatch::Dispatcher;
+use crate::gateway::{self, Port};
 use crate::leases::Leases;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
@@ -160,17 +160,29 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         .pool_idle_timeout(Duration::from_secs(5))
         .build()
         .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;
+    let pins = crate::images::Pins::load(&opened.database.images().unwrap_or_default());
+    let secrets = store::secrets::Secrets::open(&paths);
     let containers = ContainerEngine::connect(&identity, &|name| options.env.get(name).cloned()).await;
+    let listen = gateway_address(&options, stack.gateway.listen);
     let world = Arc::new(World {
         rehearsal: rehearsal.clone(),
         containers: Arc::new(containers),
         processes: Arc::new(ProcessEngine::new(identity.clone())),
         external: RwLock::new(Arc::new(
-            ExternalEngine::new(crate::world::servers(&stack))
+            ExternalEngine::new(crate::world::servers(&stack, &BTreeMap::new()))
                 .map_err(|e| StartError::new(e.message, e.next))?,
         )),
+        ollama: RwLock::new(Arc::new(
+            OllamaEngine::new(crate::world::ollama_servers(&stack))
+                .map_err(|e| StartError::new(e.message, e.next))?,
+        )),
+        ollama_held: Mutex::default(),
+        keys: RwLock::default(),
+        pins,
+        secrets,
         machine: options.machine(),
         identity,
+        listen,
         http,
         database: Arc::new(Mutex::new(opened.database)),
         stand_in_image: tokio::sync::Mutex::default(),
@@ -178,8 +190,21 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     });
     let now = Timestamp::now();
     let mut state = State::new(Arc::new(stack), hash, source, rehearsal.is_some(), now);
-    let listen = gateway_address(&options, state.stack.gateway.listen);
+    state.gpu = world.machine.gpu();
     recall(&world, &mut state).await;
+    match store::adoptions::read(&world.paths.adoptions_file()) {
+        Ok(answers) => {
+            state.apply(Event::Answered { answers: Arc::new(answers) }, now);
+        }
+        Err(error) => {
+            let next = "Servers of others are asked about again.".to_owned();
+            let notice = Notice { severity: Severity::Warning, message: error.to_string(), next };
+            state.apply(Event::Noticed { key: "adoptions", notice: Some(notice) }, now);
+        }
+    }
+    let unconfirmed = store::confirm::read(&world.paths.unconfirmed_file()).map(Arc::new);
+    state.apply(Event::Confirming(unconfirmed), now);
+    world.name_external(&state.stack);
     if let Some(aside) = opened.set_aside {
         let notice = Notice { severity: Severity::Warning, message: aside.to_string(), next: String::new() };
         state.apply(Event::Noticed { key: "database", notice: Some(notice) }, now);
@@ -195,13 +220,14 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         ctx: ctx.clone(),
         replies: Replies::default(),
         lookers: lookers.clone(),
-        ending: Arc::new(Notify::new()),
+        port: Port::new(),
         ended,
         _lock: Arc::new(lock),
     };
     recover::look_at_engines(&ctx).await;
     recover::adopt(&ctx).await;
-    open_gateway(&app, listen).await;
+    tokio::spawn(gateway::run(app.clone(), listen));
+    ctx.state.until(|s| s.gateway.is_some() || s.gateway_error.is_some()).await;
     for engine in ctx.world.engines() {
         tokio::spawn(listen_to(ctx.clone(), engine));
     }
@@ -264,41 +290,6 @@ fn gateway_address(options: &Options, listen: SocketAddr) -> SocketAddr {
         Some(port) => SocketAddr::new(listen.ip(), port),
         None => listen,
     }
-}
-
-async fn open_gateway(app: &App, listen: SocketAddr) {
-    let ctx = &app.ctx;
-    let (address, error) = match Gateway::bind(listen).await {
-        Ok(bound) => {
-            let address = bound.address();
-            let dispatch = Arc::new(Dispatcher { state: ctx.state.clone(), leases: ctx.leases.clone() });
-            let max_body = usize::try_from(ctx.state.state().stack.gateway.max_body).unwrap_or(usize::MAX);
-            let settings = Settings { max_body, ..Settings::default() };
-            let (app, ended) = (app.clone(), app.ended.clone());
-            tokio::spawn(async move {
-                bound.serve(dispatch, settings, app.ending.notified()).await;
-                ended.send_replace(true);
-            });
-            (Some(format!("http://{address}/v1")), None)
-        }
-        Err(cause) => {
-            let (app, ended) = (app.clone(), app.ended.clone());
-            tokio::spawn(async move {
-                app.ending.notified().await;
-                ended.send_replace(true);
-            });
-            let failure = Failure {
-                code: "gateway_port".to_owned(),
-                // The gateway's own sentence names the port and what to do about it.
-                message: cause.to_string(),
-                next: "Bifrost opens when Asgard is started again; BIFROST_PORT sets another port for once."
-                    .to_owned(),
-            };
-            tracing::error!("{}", failure.message);
-            (None, Some(failure))
-        }
-    };
-    ctx.state.tell(Event::GatewaySeen { address, error }).await;
 }
 
 /// What an engine tells.

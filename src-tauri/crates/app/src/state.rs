@@ -9,9 +9,14 @@ use domain::agent::{AgentName, AgentState, Stage};
 use domain::memory::Bytes;
 use domain::plan::{Action, Plan, Running, Situation, claims};
 use domain::pool::{Held, PoolId, PoolReading, Share, Shares};
-use domain::stack::{Agent, Stack};
+use domain::stack::{Agent, Gpu, Profile, Stack};
 use engine::Instance;
 use jiff::Timestamp;
+use store::adoptions::Answer;
+use store::confirm::Unconfirmed;
+
+use crate::neighbours::Found;
+use crate::overlay;
 
 /// One agent as it is now.
 #[derive(Debug, Clone)]
@@ -140,7 +145,16 @@ pub(crate) struct State {
     pub(crate) revision: u64,
     pub(crate) started: Timestamp,
     pub(crate) rehearsal: bool,
+    /// The GPU of this machine, where it is one of which is known what works on it.
+    pub(crate) gpu: Option<Gpu>,
+    /// The stack file's, and with the adopted servers of others laid over it.
+    pub(crate) file_stack: Arc<Stack>,
     pub(crate) stack: Arc<Stack>,
+    /// What was said about servers of others, and what of them was seen last.
+    pub(crate) answers: Arc<Vec<Answer>>,
+    pub(crate) found: Arc<Vec<Found>>,
+    /// The stack came from somebody else, and nobody has confirmed it.
+    pub(crate) unconfirmed: Option<Arc<Unconfirmed>>,
     pub(crate) stack_hash: String,
     pub(crate) source: Arc<StackSource>,
     pub(crate) profile: Option<String>,
@@ -243,6 +257,13 @@ pub(crate) enum Event {
         hash: String,
         source: Arc<StackSource>,
     },
+    Answered {
+        answers: Arc<Vec<Answer>>,
+    },
+    NeighboursSeen {
+        found: Arc<Vec<Found>>,
+    },
+    Confirming(Option<Arc<Unconfirmed>>),
     StartTimed {
         agent: AgentName,
         median: f64,
@@ -270,7 +291,12 @@ impl State {
             revision: 1,
             started: now,
             rehearsal,
+            gpu: None,
+            file_stack: stack.clone(),
             stack,
+            answers: Arc::default(),
+            found: Arc::default(),
+            unconfirmed: None,
             stack_hash,
             source: Arc::new(source),
             profile: None,
@@ -317,12 +343,7 @@ impl State {
                     self.operation = None;
                 }
                 let awake = self.awake();
-                if let Some(profile) = self
-                    .stack
-                    .profiles
-                    .iter()
-                    .find(|p| p.agents.iter().cloned().collect::<BTreeSet<_>>() == awake)
-                {
+                if let Some(profile) = self.stack.profiles.iter().find(|p| self.profile_awake(p) == awake) {
                     self.profile = Some(profile.name.clone());
                 }
             }
@@ -450,16 +471,22 @@ impl State {
             Event::StackRead { stack, hash, source } => {
                 self.source = source;
                 if let Some(stack) = stack {
-                    for agent in &stack.agents {
-                        self.agents.entry(agent.name.clone()).or_insert_with(|| AgentLive::asleep(now));
-                    }
-                    // An agent that left the file stays in the state while it runs: its memory is still held.
-                    let known: BTreeSet<&AgentName> = stack.agents.iter().map(|a| &a.name).collect();
-                    self.agents.retain(|name, live| known.contains(name) || live.instance.is_some());
-                    self.stack = stack;
+                    self.file_stack = stack;
                     self.stack_hash = hash;
+                    self.lay_over(now);
                 }
             }
+            Event::Answered { answers } => {
+                self.answers = answers;
+                self.lay_over(now);
+            }
+            Event::NeighboursSeen { found } => {
+                if self.found == found {
+                    return false;
+                }
+                self.found = found;
+            }
+            Event::Confirming(unconfirmed) => self.unconfirmed = unconfirmed,
             Event::StartTimed { agent, median } => {
                 self.start_seconds.insert(agent, median);
             }
@@ -485,6 +512,29 @@ impl State {
         true
     }
 
+    /// The stack in force follows from the file and from what was adopted.
+    fn lay_over(&mut self, now: Timestamp) {
+        self.stack = overlay::effective(&self.file_stack, &self.answers);
+        for agent in &self.stack.agents {
+            self.agents.entry(agent.name.clone()).or_insert_with(|| AgentLive::asleep(now));
+        }
+        let stack = self.stack.clone();
+        for (name, live) in &mut self.agents {
+            // What others run is theirs again as soon as nobody calls it an agent of this stack.
+            if live.engine.as_deref() == Some("external") && stack.agent(name).is_none_or(Agent::is_ours) {
+                live.enter(AgentState::Asleep, now);
+                live.engine = None;
+            }
+        }
+        // An agent that left the file stays in the state while it runs: its memory is still held.
+        self.agents.retain(|name, live| stack.agent(name).is_some() || live.instance.is_some());
+    }
+
+    /// An agent as it is now; of a role, its server.
+    pub(crate) fn live(&self, name: &AgentName) -> Option<&AgentLive> {
+        self.agents.get(self.stack.server_of(name))
+    }
+
     /// Ready and busy follow from who uses the agent.
     fn settle(&mut self, agent: &AgentName, now: Timestamp) {
         let in_use = self.in_use(agent);
@@ -499,6 +549,7 @@ impl State {
 
     /// Leases, or the server's own count, whichever is more: clients that go past Bifrost are seen.
     pub(crate) fn in_use(&self, agent: &AgentName) -> u32 {
+        let agent = self.stack.server_of(agent);
         let leases = self.leases.get(agent).copied().unwrap_or(0);
         let own = self.agents.get(agent).map_or(0, |l| l.figures.in_use());
         leases.max(own)
@@ -517,7 +568,13 @@ impl State {
         self.profile
             .as_deref()
             .and_then(|name| self.stack.profile(name))
-            .is_some_and(|p| p.agents.iter().cloned().collect::<BTreeSet<_>>() == self.awake())
+            .is_some_and(|p| self.profile_awake(p) == self.awake())
+    }
+
+    /// Who is awake when a profile is in force: roles by their servers; servers of others are never waited for.
+    fn profile_awake(&self, profile: &Profile) -> BTreeSet<AgentName> {
+        let ours = |n: &AgentName| self.stack.agent(n).is_none_or(Agent::is_ours);
+        profile.servers(&self.stack).into_iter().filter(ours).collect()
     }
 
     /// What an agent has reserved: by the label of what runs, else by the stack.

@@ -44,12 +44,17 @@ impl Drop for Looking {
 
 const WHILE_LOOKED_AT: Duration = Duration::from_secs(2);
 const OTHERWISE: Duration = Duration::from_secs(30);
+/// A look at every container and process costs more than reading figures.
+const AROUND: Duration = Duration::from_secs(10);
+const AROUND_OTHERWISE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
     let rates = Rates::default();
+    let mut looked_around: Option<Instant> = None;
     loop {
         carry::read(&ctx).await;
         recover::look_at_external(&ctx).await;
+        ctx.world.read_ollama().await;
         let state = ctx.state.state();
         for (name, live) in &state.agents {
             if live.state.answers() {
@@ -59,6 +64,13 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
         if state.engines.iter().any(|e| e.error.is_some()) && lookers.any() {
             // An engine that was away has no event that says it is back, unless its event stream does.
             recover::look_at_engines(&ctx).await;
+        }
+        // Who else serves models here has no event either.
+        if looked_around
+            .is_none_or(|at| at.elapsed() >= if lookers.any() { AROUND } else { AROUND_OTHERWISE })
+        {
+            looked_around = Some(Instant::now());
+            crate::neighbours::look(&ctx).await;
         }
         let pause = if lookers.any() { WHILE_LOOKED_AT } else { OTHERWISE };
         tokio::select! {

@@ -42,11 +42,11 @@ pub(crate) fn status(state: &State, now: Timestamp) -> Status {
             .stack
             .agents
             .iter()
-            .filter_map(|a| Some(agent(state, a, state.agents.get(&a.name)?, now)))
+            .filter_map(|a| Some(agent(state, a, state.live(&a.name)?, now)))
             .collect(),
         notices: notices(state),
-        unconfirmed: false,
-        open_neighbours: 0,
+        unconfirmed: state.unconfirmed.is_some(),
+        open_neighbours: crate::neighbours::open(state),
         stack: StackName {
             name: state.stack.name.clone(),
             saved: state.source.saved,
@@ -209,14 +209,13 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         since: Some(live.since.to_string()),
         drain_until: live.drain_until.map(|t| t.to_string()),
         idle_until: None,
-        restart_to_apply: live
-            .instance
-            .as_ref()
-            .is_some_and(|i| !i.revision.is_empty() && i.revision != domain::stack::agent_hash(agent)),
+        restart_to_apply: agent.is_ours()
+            && agent.served_by.is_none()
+            && live.instance.as_ref().is_some_and(|i| !i.revision.is_empty() && i.revision != domain::stack::agent_hash(agent)),
         pinned: agent.pinned,
         served_by: agent.served_by.as_ref().map(ToString::to_string),
-        adopted: false,
-        warnings: Vec::new(),
+        adopted: !agent.is_ours() && state.answers.iter().any(|a| matches!(&a.what, store::adoptions::What::Adopted { agent: name, .. } if *name == agent.name.as_str())),
+        warnings: crate::editing::warnings(state, agent),
         glyph: agent.glyph.clone(),
         color: agent.color.clone(),
         claim_bytes: largest(&claim).0,
@@ -328,7 +327,8 @@ pub(crate) fn profiles(state: &State) -> Result<shape::Profiles, domain::plan::P
 
 /// The sum of a profile's claims on the pool that each takes most of.
 pub(crate) fn profile_total(state: &State, profile: &Profile) -> Bytes {
-    let agents = profile.agents.iter().filter_map(|a| state.stack.agent(a));
+    let servers = profile.servers(&state.stack);
+    let agents = servers.iter().filter_map(|a| state.stack.agent(a));
     agents.map(|a| largest(&claims(a, &state.pools))).sum()
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::{duration, happened};
 use crate::carry::{Ctx, Stuck, fail, read, wait_memory};
+use crate::images;
 use crate::ready::{self, NotReady};
 use crate::state::Event;
 use crate::world::main_capacity;
@@ -53,6 +54,7 @@ pub(crate) async fn pull(ctx: &Ctx, agent: &Agent, cancel: &CancellationToken) -
     .await;
     match result {
         Ok(()) => {
+            images::write_down(ctx, agent).await;
             let mut to_pull = ctx.state.state().to_pull.clone();
             to_pull.remove(name);
             ctx.state.tell(Event::ImagesSeen { to_pull }).await;
@@ -78,7 +80,12 @@ async fn prepare(ctx: &Ctx, agent: &Agent, engine: &Arc<dyn Engine>) -> Result<e
     let capacity = main_capacity(&state.pools, &reserved);
     let hold: Bytes = reserved.values().map(|s| s.total()).sum();
     let rehearsal = ctx.world.stand_in(agent, engine.id(), hold).await?;
-    ctx.world.launch(agent, &reserved, capacity, new_key()?, rehearsal)
+    let in_rehearsal = rehearsal.is_some();
+    let mut launch = ctx.world.launch(agent, &reserved, capacity, new_key()?, rehearsal)?;
+    if !in_rehearsal && engine.has_image(&launch).await.unwrap_or(false) {
+        images::fit_flags(ctx, agent, &mut launch).await?;
+    }
+    Ok(launch)
 }
 
 fn new_key() -> Result<domain::secret::Secret, EngineError> {
@@ -128,6 +135,7 @@ pub(crate) async fn start(
     };
     let mut on = |_: StartProgress| {};
     // A start is not cut in its middle: an engine that was asked for a container is waited for, then it is stopped.
+    images::write_down(ctx, agent).await;
     let instance = match engine.start(&launch, &mut on).await {
         Ok(instance) => instance,
         Err(error) => return Err(fail(ctx, name, &error).await),
@@ -184,7 +192,19 @@ fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError> {
         return Ok(());
     }
     let missing = |why: String, next: String| EngineError::new(ErrorKind::NoModel, why, next);
+    if matches!(agent.runs, domain::stack::Runs::Ollama { .. }) {
+        return Ok(());
+    }
     if agent.backend == domain::stack::BackendKind::LlamaCpp {
+        if let Some(file) = domain::stack::HubFile::parse(&agent.model) {
+            return match ctx.world.gguf(agent) {
+                Some(_) => Ok(()),
+                None => Err(missing(
+                    format!("{} of {} is not on this machine.", agent.model, agent.display_name),
+                    format!("Fetch it with: hf download {} {}", file.repo, file.file),
+                )),
+            };
+        }
         return if models::gguf_exists(std::path::Path::new(&agent.model)) {
             Ok(())
         } else {

@@ -7,16 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
 use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
+use domain::secret::Secret;
 use domain::stack::{Agent, Runs, Stack};
 use engine::backend::{Host, Rehearsal, StandIn};
 use engine::container::ContainerEngine;
 use engine::external::{ExternalEngine, Server};
+use engine::ollama::{self, OllamaEngine};
 use engine::process::ProcessEngine;
 use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch, Mount, Program};
 use hardware::Machine;
+use store::adoptions::{Answer, What};
 use store::database::Database;
 use store::paths::Paths;
+use store::secrets::Secrets;
 
+use crate::images::Pins;
+use crate::neighbours::Found;
 use crate::state::State;
 
 /// How a rehearsal is played.
@@ -35,11 +41,21 @@ pub(crate) struct RehearsalOptions {
 pub(crate) struct World {
     pub(crate) paths: Paths,
     pub(crate) identity: Identity,
+    /// Where the gateway is to listen.
+    pub(crate) listen: std::net::SocketAddr,
     pub(crate) rehearsal: Option<RehearsalOptions>,
     pub(crate) containers: Arc<ContainerEngine>,
     pub(crate) processes: Arc<ProcessEngine>,
     /// Made anew from each stack.
     pub(crate) external: RwLock<Arc<ExternalEngine>>,
+    pub(crate) ollama: RwLock<Arc<OllamaEngine>>,
+    /// Bytes that Ollama's models hold, `(device, host)`, as it said last.
+    pub(crate) ollama_held: Mutex<BTreeMap<AgentName, (u64, u64)>>,
+    /// Keys of servers of others, as they were found with them; never written down.
+    pub(crate) keys: RwLock<BTreeMap<AgentName, Secret>>,
+    /// Which digests the stack's image tags stand for.
+    pub(crate) pins: Pins,
+    pub(crate) secrets: Secrets,
     pub(crate) machine: Machine,
     pub(crate) http: reqwest::Client,
     pub(crate) database: Arc<Mutex<Database>>,
@@ -49,8 +65,23 @@ pub(crate) struct World {
 
 impl World {
     /// Every engine that may hold agents of ours, reachable or not.
-    pub(crate) fn engines(&self) -> [Arc<dyn Engine>; 3] {
-        [self.containers.clone(), self.processes.clone(), self.external()]
+    pub(crate) fn engines(&self) -> [Arc<dyn Engine>; 4] {
+        [self.containers.clone(), self.processes.clone(), self.external(), self.ollama()]
+    }
+
+    pub(crate) fn ollama(&self) -> Arc<OllamaEngine> {
+        self.ollama.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers the keys that adopted servers were started with.
+    pub(crate) fn keep_keys(&self, answers: &[Answer], found: &[Found]) {
+        let keys = answers.iter().filter_map(|answer| {
+            let What::Adopted { agent, .. } = &answer.what else { return None };
+            let id = answer.id.split('#').next()?;
+            let neighbour = &found.iter().find(|f| f.neighbour.id == id)?.neighbour;
+            Some((AgentName::new(agent).ok()?, neighbour.key.clone()))
+        });
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.collect();
     }
 
     pub(crate) fn external(&self) -> Arc<ExternalEngine> {
@@ -59,8 +90,13 @@ impl World {
 
     /// Takes over the servers of others that a stack names.
     pub(crate) fn name_external(&self, stack: &Stack) {
-        match ExternalEngine::new(servers(stack)) {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match ExternalEngine::new(servers(stack, &keys)) {
             Ok(engine) => *self.external.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine),
+            Err(error) => tracing::warn!("{error}"),
+        }
+        match OllamaEngine::new(ollama_servers(stack)) {
+            Ok(engine) => *self.ollama.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine),
             Err(error) => tracing::warn!("{error}"),
         }
     }
@@ -85,7 +121,8 @@ impl World {
                 self.containers.probe().await?;
                 Ok(self.containers.clone())
             }
-            Runs::External { endpoint } | Runs::Ollama { endpoint } => Err(EngineError::new(
+            Runs::Ollama { .. } => Ok(self.ollama()),
+            Runs::External { endpoint } => Err(EngineError::new(
                 ErrorKind::Foreign,
                 format!("{} is served by another program at {endpoint}.", agent.display_name),
                 "Start or stop it there.",
@@ -106,7 +143,7 @@ impl World {
         hold: Bytes,
     ) -> Result<Option<Rehearsal>, EngineError> {
         let Some(rehearsal) = &self.rehearsal else { return Ok(None) };
-        if matches!(agent.runs, Runs::Process { .. }) {
+        if !agent.runs_in_container() {
             return Ok(None);
         }
         let folder = self.rehearsal_folder();
@@ -149,7 +186,7 @@ impl World {
         let mut measured = BTreeMap::new();
         if let Some(rehearsal) = &self.rehearsal {
             let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
-            let pool = rehearsal::machine::reading(&held, rehearsal.other);
+            let mut pool = rehearsal::machine::reading(&held, rehearsal.other);
             let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
             for (name, live) in &state.agents {
                 if live.instance.is_some() {
@@ -158,12 +195,36 @@ impl World {
                     measured.insert(name.clone(), Shares::from([(pool.id.clone(), share)]));
                 }
             }
+            // Stand-ins of others are part of the played machine.
+            for found in state.found.iter().filter(|f| f.neighbour.running) {
+                let bytes = Bytes(hardware::process_memory(&found.neighbour.pids));
+                pool.used += bytes;
+                if let Some(agent) = adopted_as(&state.answers, &found.neighbour.id) {
+                    let share = Share { device: Bytes::ZERO, host: bytes };
+                    measured.insert(agent, Shares::from([(pool.id.clone(), share)]));
+                }
+            }
             return (vec![pool], measured);
         }
         let pools = self.machine.pools();
+        let ollama = self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let on_gpu = pools.iter().any(|p| p.device_used.is_some());
         for (name, live) in &state.agents {
             let Some(instance) = &live.instance else { continue };
-            if live.engine.as_deref() == Some(self.processes.id()) {
+            if let Some((device, host)) = ollama.get(name) {
+                measured.insert(name.clone(), of_ollama(&pools, *device, *host));
+            } else if live.engine.as_deref() == Some("external") {
+                // Where a GPU holds a part, the processes alone show too little, and the rest would count twice.
+                let found = state
+                    .found
+                    .iter()
+                    .find(|f| adopted_as(&state.answers, &f.neighbour.id).as_ref() == Some(name) && !on_gpu);
+                let host = Bytes(found.map_or(0, |f| hardware::process_memory(&f.neighbour.pids)));
+                if let Some(ram) = pools.first().filter(|_| host > Bytes::ZERO) {
+                    let share = Share { device: Bytes::ZERO, host };
+                    measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
+                }
+            } else if live.engine.as_deref() == Some(self.processes.id()) {
                 let Some(ram) = pools.iter().find(|p| p.kind != PoolKind::Vram) else { continue };
                 let host = Bytes(hardware::process_memory(&instance.pids));
                 let share = Share { device: Bytes::ZERO, host };
@@ -173,6 +234,13 @@ impl World {
             }
         }
         (pools, measured)
+    }
+
+    /// Asks Ollama what its loaded models hold. Nothing is asked where no agent is one of its models.
+    pub(crate) async fn read_ollama(&self) {
+        let held = self.ollama().held().await;
+        let held = held.into_iter().map(|(agent, device, host)| (agent, (device, host))).collect();
+        *self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// The programs of others that hold most, for the sentence about what grew.
@@ -188,7 +256,10 @@ impl World {
         }
         for agent in &stack.agents {
             if let Runs::Container { image, .. } = &agent.runs
-                && matches!(self.containers.image_exists(image).await, Ok(false))
+                && matches!(
+                    self.containers.image_exists(&self.pins.resolve(Some(&agent.name), image)).await,
+                    Ok(false)
+                )
             {
                 missing.insert(agent.name.clone());
             }
@@ -239,6 +310,9 @@ impl World {
         key: domain::secret::Secret,
         rehearsal: Option<Rehearsal>,
     ) -> Result<Launch, EngineError> {
+        if let Runs::Ollama { .. } = &agent.runs {
+            return Ok(self.ollama_launch(agent, reserved));
+        }
         let backend = engine::backend::backend(agent.backend).ok_or_else(|| {
             EngineError::new(
                 ErrorKind::Foreign,
@@ -254,11 +328,36 @@ impl World {
             revision: domain::stack::agent_hash(agent),
             reserved: reserved.iter().map(|(p, s)| (p.0.clone(), s.device.0, s.host.0)).collect(),
             rehearsal,
+            gguf: self.gguf(agent),
         })?;
+        if let (None, Program::Image { image, .. }) = (&self.rehearsal, &mut launch.program) {
+            *image = self.pins.resolve(Some(&agent.name), image);
+        }
         if let (Some(journal), Program::Image { mounts, .. }) = (self.journal()?, &mut launch.program) {
             mounts.push(Mount { target: journal.display().to_string(), source: journal, read_only: false });
         }
         Ok(launch)
+    }
+
+    /// Where the file of a model that is named by its place on the Hub lies in the cache.
+    pub(crate) fn gguf(&self, agent: &Agent) -> Option<PathBuf> {
+        let file = domain::stack::HubFile::parse(&agent.model)?;
+        models::gguf_path(&self.paths.hub, &file.repo, &file.file, agent.revision.as_deref())
+    }
+
+    /// Ollama starts nothing here: it is told which model to load.
+    fn ollama_launch(&self, agent: &Agent, reserved: &Shares) -> Launch {
+        Launch {
+            identity: self.identity.clone(),
+            agent: agent.name.clone(),
+            program: Program::Local { command: Vec::new(), log_file: PathBuf::new() },
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            key: (String::new(), Secret::default()),
+            port: agent.port,
+            revision: domain::stack::agent_hash(agent),
+            reserved: reserved.iter().map(|(p, s)| (p.0.clone(), s.device.0, s.host.0)).collect(),
+        }
     }
 
     /// The rehearsal's journal, if one is kept. It may be anywhere, so containers are given that one file; it must
@@ -280,21 +379,62 @@ impl World {
     }
 }
 
-/// The servers of others in a stack. Their keys are not kept by Asgard yet, so those that want one refuse requests.
-pub(crate) fn servers(stack: &Stack) -> Vec<Server> {
+/// The servers of others in a stack.
+pub(crate) fn servers(stack: &Stack, keys: &BTreeMap<AgentName, Secret>) -> Vec<Server> {
     stack
         .agents
         .iter()
+        .filter(|agent| agent.served_by.is_none())
         .filter_map(|agent| match &agent.runs {
             Runs::External { endpoint } => Some(Server {
                 agent: agent.name.clone(),
                 endpoint: endpoint.clone(),
-                key: domain::secret::Secret::default(),
+                key: keys.get(&agent.name).cloned().unwrap_or_default(),
                 revision: domain::stack::agent_hash(agent),
             }),
             Runs::Container { .. } | Runs::Process { .. } | Runs::Ollama { .. } => None,
         })
         .collect()
+}
+
+/// The models that Ollama loads for agents of a stack.
+pub(crate) fn ollama_servers(stack: &Stack) -> Vec<ollama::Server> {
+    let ours = stack.agents.iter().filter(|agent| agent.served_by.is_none());
+    ours.filter_map(|agent| match &agent.runs {
+        Runs::Ollama { endpoint } => Some(ollama::Server {
+            agent: agent.name.clone(),
+            endpoint: endpoint.clone(),
+            model: agent.model.clone(),
+            context: agent.context,
+            revision: domain::stack::agent_hash(agent),
+            // What it reserves follows from the stack: nothing runs that could carry a label.
+            reserved: Vec::new(),
+        }),
+        Runs::Container { .. } | Runs::Process { .. } | Runs::External { .. } => None,
+    })
+    .collect()
+}
+
+/// The agent that a server of others was adopted as.
+fn adopted_as(answers: &[Answer], id: &str) -> Option<AgentName> {
+    answers.iter().find_map(|answer| match &answer.what {
+        What::Adopted { agent, .. } if answer.id == id => AgentName::new(agent).ok(),
+        _ => None,
+    })
+}
+
+/// What Ollama says of a loaded model, on the pools where that lies.
+fn of_ollama(pools: &[PoolReading], device: u64, host: u64) -> Shares {
+    let mut shares = Shares::new();
+    let cards = pools.iter().find(|p| p.kind == PoolKind::Vram).or(pools.first());
+    let ordinary = pools.iter().find(|p| p.kind != PoolKind::Vram).or(pools.first());
+    if let Some(pool) = cards {
+        shares.entry(pool.id.clone()).or_default().device += Bytes(device);
+    }
+    if let Some(pool) = ordinary {
+        shares.entry(pool.id.clone()).or_default().host += Bytes(host);
+    }
+    shares
 }
 
 /// What the pools gained since `before`.

@@ -68,6 +68,36 @@ pub(crate) enum Command {
         /// What to say; several words are one message
         prompt: Vec<String>,
     },
+    /// Shipped stacks
+    Preset {
+        #[command(subcommand)]
+        what: PresetCommand,
+    },
+    /// A stack out of compose files, a .env, or somebody else's stack file
+    Import {
+        #[command(subcommand)]
+        what: ImportWhat,
+    },
+    /// The stack in another form
+    Export {
+        what: ExportWhat,
+        /// Write the files instead of printing them; none is overwritten
+        #[arg(long)]
+        write: bool,
+        /// The folder to write into
+        #[arg(long, value_name = "DIR", requires = "write")]
+        project: Option<PathBuf>,
+    },
+    /// Model servers that run here and that Asgard did not start
+    Neighbours {
+        #[command(subcommand)]
+        what: NeighboursCommand,
+    },
+    /// Container images: digests, versions, newer ones
+    Images {
+        #[command(subcommand)]
+        what: ImagesCommand,
+    },
     /// The stack file
     Config {
         #[command(subcommand)]
@@ -113,6 +143,116 @@ pub(crate) enum ConfigCommand {
     Schema,
     /// Open it in $VISUAL or $EDITOR, then check it
     Edit,
+    /// Show what an imported stack would run, and let it
+    Confirm,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum PresetCommand {
+    /// The presets, and whether each fits this machine
+    List,
+    /// Make one the stack; the file that is there is kept
+    Use {
+        name: String,
+        /// Print it, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Where an import goes; neither: the stack file is printed.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ImportTo {
+    /// Make it the stack; the file that is there is kept, and nothing starts until it is confirmed
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) write: bool,
+    /// Write it to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ImportWhat {
+    /// Compose files, the later ones over the earlier ones
+    Compose {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The .env with their variables
+        #[arg(long, value_name = "FILE")]
+        env: Option<PathBuf>,
+        #[command(flatten)]
+        to: ImportTo,
+    },
+    /// The .env of strix-opencode
+    Env {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        to: ImportTo,
+    },
+    /// A stack file of somebody else
+    Stack {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        to: ImportTo,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ExportWhat {
+    Compose,
+    Env,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum NeighboursCommand {
+    List,
+    /// Show, route to and count it; it is never restarted
+    Adopt {
+        id: String,
+        /// The agent that it serves; left out, the one whose place it has
+        #[arg(long = "as", value_name = "AGENT")]
+        agent: Option<String>,
+        /// Of Ollama's models, this one
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// Stop it, without removing it
+    Stop {
+        id: String,
+        /// Then start the agent whose place it had
+        #[arg(long)]
+        take_place: bool,
+    },
+    /// Leave it alone, and do not ask again
+    Leave {
+        id: String,
+    },
+    /// Take back what was answered
+    Undo {
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ImagesCommand {
+    List,
+    /// Ask the registries for newer ones
+    Check,
+    /// Try the newer image on one agent, and keep it if it answers
+    Try {
+        reference: String,
+        agent: String,
+    },
+    /// Back to the one before
+    Undo {
+        reference: String,
+    },
+    /// Remove one that no agent uses
+    Remove {
+        reference: String,
+    },
 }
 
 #[cfg(test)]
@@ -130,12 +270,28 @@ mod tests {
         use clap::CommandFactory as _;
         let help = Args::command().render_long_help().to_string();
         for due in [
-            "serve", "status", "plan", "switch", "up", "down", "start", "stop", "restart", "health", "logs",
+            "serve",
+            "status",
+            "plan",
+            "switch",
+            "up",
+            "down",
+            "start",
+            "stop",
+            "restart",
+            "health",
+            "logs",
             "chat",
+            "preset",
+            "import",
+            "export",
+            "neighbours",
+            "images",
+            "config",
         ] {
             assert!(help.contains(&format!("\n  {due} ")), "{due} is missing:\n{help}");
         }
-        for absent in ["yield", "estimate", "doctor", "preset", "import", "export", "session", "stand-in"] {
+        for absent in ["yield", "estimate", "doctor", "session", "stand-in"] {
             assert!(!help.contains(&format!("  {absent}")), "{absent} does nothing yet:\n{help}");
         }
     }

@@ -28,6 +28,11 @@ pub fn known_model(id: &str) -> Option<&'static KnownModel> {
     KNOWN.iter().find(|m| m.id.eq_ignore_ascii_case(id))
 }
 
+/// Every model that is known here.
+pub fn all() -> &'static [KnownModel] {
+    KNOWN
+}
+
 const fn gb_tenths(tenths: u64) -> Bytes {
     Bytes((tenths << 30) / 10)
 }

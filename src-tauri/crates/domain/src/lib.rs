@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod catalog;
+pub mod matrix;
 pub mod memory;
 pub mod plan;
 pub mod pool;

@@ -266,12 +266,12 @@ fn each_problem_has_its_place_its_sentence_and_a_way_out() {
             "agents.thor.backend: There is no backend \"llamacpp\". Did you mean \"llama.cpp\"?".into(),
         ),
         (
-            with_thor(|t| t.backend = text("ollama")),
-            "agents.thor.backend: There is no backend \"ollama\". Write one of \"vllm\", \"llama.cpp\" and \"external\".".into(),
+            with_thor(|t| t.backend = text("tensorrt")),
+            "agents.thor.backend: There is no backend \"tensorrt\". Write one of \"vllm\", \"llama.cpp\", \"external\" and \"ollama\".".into(),
         ),
         (
             with_thor(|t| t.engine = text("podman")),
-            "agents.thor.engine: There is no engine \"podman\". Write one of \"container\", \"process\" and \"external\".".into(),
+            "agents.thor.engine: There is no engine \"podman\". Write one of \"container\", \"process\", \"external\" and \"ollama\".".into(),
         ),
         (
             with_thor(|t| {
@@ -337,14 +337,6 @@ fn each_problem_has_its_place_its_sentence_and_a_way_out() {
         (
             with_thor(|t| t.env = Some(BTreeMap::from([("HF_TOKEN".to_owned(), "x".to_owned())]))),
             "agents.thor.env.HF_TOKEN: A token does not belong in the stack file, and model servers are not given one. Remove HF_TOKEN; models are fetched before the start, with the token of your own login.".into(),
-        ),
-        (
-            with_thor(|t| t.served_by = text("odin")),
-            "agents.thor.served_by: A role on another agent's server is not supported yet. Remove served_by, and give this agent a model and a port of its own.".into(),
-        ),
-        (
-            with_thor(|t| t.served_by = text("odni")),
-            "agents.thor.served_by: There is no agent \"odni\". Did you mean \"odin\"?".into(),
         ),
         (
             with_thor(|t| t.color = text("url(x)")),

@@ -15,6 +15,7 @@ pub mod external;
 pub mod launch;
 mod lines;
 pub mod neighbour;
+pub mod ollama;
 mod ports;
 pub mod process;
 

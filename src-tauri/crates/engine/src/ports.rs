@@ -37,6 +37,12 @@ pub(crate) fn holder(proc: &Path, port: u16) -> Option<Holder> {
     }
 }
 
+/// Every listener that 127.0.0.1 reaches: its socket and its port.
+pub(crate) fn listening(proc: &Path) -> Vec<(u64, u16)> {
+    let tables = ["net/tcp", "net/tcp6"].iter().filter_map(|t| fs::read_to_string(proc.join(t)).ok());
+    tables.flat_map(|table| table.lines().skip(1).filter_map(listener).collect::<Vec<_>>()).collect()
+}
+
 /// The error for a launch whose port is taken.
 pub(crate) fn taken(agent: &AgentName, port: u16, holder: &Holder) -> EngineError {
     let who = match holder {
@@ -56,24 +62,26 @@ pub(crate) fn taken_by(agent: &AgentName, port: u16, who: &str) -> EngineError {
 
 /// The socket of the first listener in a table of /proc/net that covers 127.0.0.1.
 fn listening_inode(table: &str, port: u16) -> Option<u64> {
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let local = fields.nth(1)?;
-        let state = fields.nth(1)?;
-        let inode = fields.nth(5)?;
-        let (address, number) = local.split_once(':')?;
-        let covers = matches!(
-            address,
-            // 127.0.0.1, any, any of IPv6, ::1 and 127.0.0.1 as IPv6.
-            "0100007F"
-                | "00000000"
-                | "00000000000000000000000000000000"
-                | "00000000000000000000000001000000"
-                | "0000000000000000FFFF00000100007F"
-        );
-        let here = covers && state == "0A" && u16::from_str_radix(number, 16) == Ok(port);
-        here.then(|| inode.parse().ok()).flatten()
-    })
+    table.lines().skip(1).filter_map(listener).find(|(_, p)| *p == port).map(|(inode, _)| inode)
+}
+
+/// A line of such a table, if it is a listener that 127.0.0.1 reaches.
+fn listener(line: &str) -> Option<(u64, u16)> {
+    let mut fields = line.split_whitespace();
+    let local = fields.nth(1)?;
+    let state = fields.nth(1)?;
+    let inode = fields.nth(5)?;
+    let (address, number) = local.split_once(':')?;
+    let covers = matches!(
+        address,
+        // 127.0.0.1, any, any of IPv6, ::1 and 127.0.0.1 as IPv6.
+        "0100007F"
+            | "00000000"
+            | "00000000000000000000000000000000"
+            | "00000000000000000000000001000000"
+            | "0000000000000000FFFF00000100007F"
+    );
+    (covers && state == "0A").then_some((inode.parse().ok()?, u16::from_str_radix(number, 16).ok()?))
 }
 
 fn owner(proc: &Path, inode: u64) -> Option<Holder> {

@@ -110,6 +110,7 @@ fn identity() -> Identity {
 
 fn launch_with(agent: &Agent, host: &Host, rehearsal: Option<Rehearsal>) -> Result<Launch, EngineError> {
     let order = Order {
+        gguf: None,
         agent,
         identity: &identity(),
         host,

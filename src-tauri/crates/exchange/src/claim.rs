@@ -27,6 +27,8 @@ pub(crate) fn claim(draft: &mut Draft, facts: &Facts, report: &mut Report) -> bo
 fn vllm(draft: &mut Draft, facts: &Facts, report: &mut Report) -> Claim {
     let known = known::model(draft.model());
     if let (Some(kv_cache), Some(_)) = (draft.line.kv_bytes, known) {
+        // The flag is for one device.
+        let kv_cache = kv_cache.saturating_mul(u64::from(draft.line.tensor_parallel.unwrap_or(1)));
         return Claim::KvCache { kv_cache: at_least_one(draft, known, kv_cache, report), weights: None };
     }
     let given = draft.line.utilization.filter(|share| *share > 0.0);
@@ -72,7 +74,11 @@ fn vllm(draft: &mut Draft, facts: &Facts, report: &mut Report) -> Claim {
             &place,
             Some(&draft.name),
             &what,
-            format!("The share {share} became {}, of {}.", Bytes(memory).show(Unit::Gb), capacity.show(Unit::Gb)),
+            format!(
+                "The share {share} became {}, of {}.",
+                Bytes(memory).show(Unit::Gb),
+                capacity.show(Unit::Gb)
+            ),
         );
         return Claim::Memory(memory);
     };
@@ -114,7 +120,9 @@ fn vllm(draft: &mut Draft, facts: &Facts, report: &mut Report) -> Claim {
 }
 
 fn at_least_one(draft: &Draft, known: Option<&KnownModel>, kv_cache: u64, report: &mut Report) -> u64 {
-    let Some(one) = known.map(|k| one_context(draft, k)).filter(|one| kv_cache < *one) else { return kv_cache };
+    let Some(one) = known.map(|k| one_context(draft, k)).filter(|one| kv_cache < *one) else {
+        return kv_cache;
+    };
     report.corrected(
         &draft.place,
         Some(&draft.name),
@@ -222,7 +230,8 @@ fn part(capacity: u64, share: f64) -> u64 {
 /// Rounded to a tenth of a gigabyte, which is how the file says it. A tenth is rounded up to whole bytes, as the
 /// reader of the file rounds it to the nearest.
 fn down(bytes: u64) -> u64 {
-    tenth(u128::from(bytes) * 10 / u128::from(GIB))
+    // A few bytes lost in a product of a share do not cost a tenth.
+    tenth((u128::from(bytes) + 16) * 10 / u128::from(GIB))
 }
 
 fn up(bytes: u64) -> u64 {

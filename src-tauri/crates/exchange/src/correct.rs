@@ -35,9 +35,39 @@ const VLLM_RESERVED: &[&str] = &[
     "--download-dir",
 ];
 const LLAMA_RESERVED: &[&str] = &[
-    "--model", "-m", "--hf-repo", "-hf", "-hfr", "--hf-file", "-hff", "--model-url", "-mu", "--alias", "-a", "--host",
-    "--port", "--api-key", "--api-key-file", "--ctx-size", "-c", "--parallel", "-np", "--cache-type-k", "-ctk",
-    "--cache-type-v", "-ctv", "--model-draft", "-md", "--no-jinja", "--no-slots",
+    "--model",
+    "-m",
+    "--hf-repo",
+    "-hf",
+    "-hfr",
+    "--hf-file",
+    "-hff",
+    "--model-url",
+    "-mu",
+    "--alias",
+    "-a",
+    "--host",
+    "--port",
+    "--api-key",
+    "--api-key-file",
+    "--ctx-size",
+    "-c",
+    "--parallel",
+    "-np",
+    "--cache-type-k",
+    "-ctk",
+    "--cache-type-v",
+    "-ctv",
+    "--model-draft",
+    "-md",
+    "--no-jinja",
+    "--no-slots",
+];
+/// What Asgard gives llama-server unless the args do.
+pub(crate) const LLAMA_DEFAULTS: &[(&[&str], &str)] = &[
+    (&["--cache-ram", "-cram"], "0"),
+    (&["--load-mode", "-lm"], "none"),
+    (&["--flash-attn", "-fa"], "auto"),
 ];
 /// Variables that Asgard sets itself.
 const RESERVED_ENV: &[&str] = &[
@@ -229,29 +259,45 @@ fn bare(flag: &str) -> String {
 
 fn vllm_flags(draft: &mut Draft, report: &mut Report) {
     let (place, name, what) = (draft.place.clone(), draft.name.clone(), draft.what.clone());
+    let batched = draft.line.sequences.unwrap_or(4).max(2048).to_string();
     let mut kept = Vec::new();
     for (flag, values) in flags(&draft.line.rest) {
         let bare = bare(&flag);
         let at = format!("{what}.{bare}");
         let gone = match bare.as_str() {
-            "--swap-space" => Some("it had no effect since vLLM's first engine went, and is unknown since 0.18"),
-            "--disable-log-requests" => Some("newer versions know it no more, and requests are not logged by default"),
+            "--swap-space" => {
+                Some("it had no effect since vLLM's first engine went, and is unknown since 0.18")
+            }
+            "--disable-log-requests" => {
+                Some("newer versions know it no more, and requests are not logged by default")
+            }
             "--guided-decoding-backend" => Some("newer versions know it no more"),
-            "--enable-reasoning" => Some("newer versions know it no more; the reasoning parser alone says it"),
+            "--enable-reasoning" => {
+                Some("newer versions know it no more; the reasoning parser alone says it")
+            }
             _ => None,
         };
         if let Some(why) = gone {
             report.corrected(&place, Some(&name), &at, format!("{bare} was left out: {why}."));
+        } else if bare == "--max-num-batched-tokens" && values.first().is_some_and(|v| *v == batched) {
+            report.understood(&place, Some(&name), &at, "Asgard gives the same.");
         } else if bare == "--enable-prefix-caching" || bare == "--enable-chunked-prefill" {
             report.understood(&place, Some(&name), &at, "That is vLLM's default.");
         } else if !flag.starts_with('-') {
-            report.not_understood(&place, Some(&name), &what, "A word of the command belongs to no flag; it was left out.");
+            report.not_understood(
+                &place,
+                Some(&name),
+                &what,
+                "A word of the command belongs to no flag; it was left out.",
+            );
         } else if is_reserved(&bare, VLLM_RESERVED, true) {
             report.not_understood(
                 &place,
                 Some(&name),
                 &at,
-                format!("{bare} is set by Asgard itself, and its value here is not understood; it was left out."),
+                format!(
+                    "{bare} is set by Asgard itself, and its value here is not understood; it was left out."
+                ),
             );
         } else {
             kept.push(flag);
@@ -271,6 +317,7 @@ fn vllm_flags(draft: &mut Draft, report: &mut Report) {
 
 fn llama_flags(draft: &mut Draft, report: &mut Report) {
     let (place, name, what) = (draft.place.clone(), draft.name.clone(), draft.what.clone());
+    let agent = name.clone();
     let mut kept = Vec::new();
     for (flag, values) in flags(&draft.line.rest) {
         let bare = bare(&flag);
@@ -282,6 +329,12 @@ fn llama_flags(draft: &mut Draft, report: &mut Report) {
                 &at,
                 format!("{bare} was left out: newer builds refuse it. Asgard sets how the weights are read (--load-mode)."),
             ),
+            name if LLAMA_DEFAULTS.iter().any(|(spellings, value)| {
+                spellings.contains(&name) && values.iter().eq([value])
+            }) =>
+            {
+                report.understood(&place, Some(&agent), &at, "Asgard gives the same.");
+            }
             "-fa" | "--flash-attn" if !matches!(values.first().map(String::as_str), Some("on" | "off" | "auto")) => {
                 report.corrected(
                     &place,
@@ -326,6 +379,8 @@ fn llama_flags(draft: &mut Draft, report: &mut Report) {
 /// llama.cpp once kept every layer on the CPU unless told otherwise; today it fills the GPU.
 fn layers(draft: &mut Draft, report: &mut Report) {
     match draft.line.gpu_layers.take() {
+        // All of them, which is what Asgard asks for.
+        Some(layers) if layers == "all" || layers.parse::<u32>().is_ok_and(|n| n >= 99) => {}
         Some(layers) => draft.line.rest.extend(["-ngl".to_owned(), layers]),
         None if draft.for_cpu => {
             report.corrected(

@@ -34,7 +34,11 @@ pub(crate) fn read(file: &SourceFile) -> Result<Vec<Variable>, ImportError> {
             let known = |name: &str| variables.iter().find(|v| v.name == name).map(|v| v.value.as_str());
             interpolate(&entry.value, &known).map_err(|wrong| {
                 let next = "Write a dollar sign that is meant as one in single quotes.";
-                lines.fail(entry.line, &format!("the value of {} is not understood, {wrong}", entry.name), next)
+                lines.fail(
+                    entry.line,
+                    &format!("the value of {} is not understood, {wrong}", entry.name),
+                    next,
+                )
             })?
         };
         let command = value.contains("$(") || value.contains('`');
@@ -123,7 +127,11 @@ impl Lines<'_> {
             _ => (self.unquoted(), false),
         };
         if value.contains('\0') || value.chars().any(is_mark) {
-            return Err(self.fail(line, "the value holds a character that no program can be given", "Remove it."));
+            return Err(self.fail(
+                line,
+                "the value holds a character that no program can be given",
+                "Remove it.",
+            ));
         }
         Ok(Some(Entry { name, value, line, literal }))
     }
@@ -173,7 +181,11 @@ impl Lines<'_> {
         let rest = self.rest_of_line();
         let rest = rest.trim();
         if !(rest.is_empty() || rest.starts_with('#')) {
-            return Err(self.fail(line, "something follows the closing quote", "Put the whole value in quotes."));
+            return Err(self.fail(
+                line,
+                "something follows the closing quote",
+                "Put the whole value in quotes.",
+            ));
         }
         Ok(value)
     }

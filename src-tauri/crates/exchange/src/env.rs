@@ -76,7 +76,13 @@ impl<'a> Vars<'a> {
     }
 
     /// A number within `least..=most`, or a finding.
-    fn number<T>(&mut self, name: &str, agent: &str, report: &mut Report, fits: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn number<T>(
+        &mut self,
+        name: &str,
+        agent: &str,
+        report: &mut Report,
+        fits: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let variable = self.take(name)?;
         let number = fits(variable.value.trim());
         if number.is_none() {
@@ -131,13 +137,23 @@ impl<'a> Vars<'a> {
                 );
             }
             if !self.used.contains(&variable.name) {
-                report.not_understood(&place, None, &variable.name, "Nothing here reads this variable; it was left out.");
+                report.not_understood(
+                    &place,
+                    None,
+                    &variable.name,
+                    "Nothing here reads this variable; it was left out.",
+                );
             }
         }
     }
 }
 
-fn agent(known: &KnownAgent, vars: &mut Vars<'_>, ollama: Option<&str>, report: &mut Report) -> Option<Draft> {
+fn agent(
+    known: &KnownAgent,
+    vars: &mut Vars<'_>,
+    ollama: Option<&str>,
+    report: &mut Report,
+) -> Option<Draft> {
     let key = |suffix: &str| format!("{}_{suffix}", known.prefix);
     let name = known.name;
     let tag = vars.text(&key("OLLAMA_MODEL"));
@@ -278,7 +294,10 @@ fn gguf_path(file: &str, vars: &mut Vars<'_>, agent: &str, report: &mut Report) 
             &vars.place("LLAMA_MODELS_DIR"),
             Some(agent),
             "LLAMA_MODELS_DIR",
-            format!("{} is no whole path, and where it begins is not known. Write the whole path as model.", quoted(&path)),
+            format!(
+                "{} is no whole path, and where it begins is not known. Write the whole path as model.",
+                quoted(&path)
+            ),
         );
     }
     path
@@ -302,10 +321,12 @@ pub(crate) fn host_path(folder: &str, root: Option<&str>) -> (String, bool) {
 pub(crate) fn gateway(vars: &mut Vars<'_>, agents: &mut [Draft], report: &mut Report) -> Option<u16> {
     let port = vars.number("BIFROST_PORT", "bifrost", report, |t| t.parse::<u16>().ok().filter(|p| *p > 0));
     if port.is_some() {
-        let message = "Asgard's own gateway listens there, on 127.0.0.1; the earlier scheduler is not needed.";
+        let message =
+            "Asgard's own gateway listens there, on 127.0.0.1; the earlier scheduler is not needed.";
         report.understood(&vars.place("BIFROST_PORT"), None, "BIFROST_PORT", message);
     }
-    let ttl = vars.number("BIFROST_ODIN_TTL", "odin", report, |t| t.parse::<u64>().ok().filter(|s| *s < 365 * 86_400));
+    let ttl = vars
+        .number("BIFROST_ODIN_TTL", "odin", report, |t| t.parse::<u64>().ok().filter(|s| *s < 365 * 86_400));
     if let Some(seconds) = ttl.filter(|s| *s > 0) {
         if let Some(odin) = agents.iter_mut().find(|a| a.name == "odin") {
             odin.ttl = Some(seconds);
@@ -323,9 +344,17 @@ pub(crate) fn gateway(vars: &mut Vars<'_>, agents: &mut [Draft], report: &mut Re
             report.not_understood(&vars.place(name), None, name, message);
         }
     }
-    for name in ["BIFROST_HEALTH_TIMEOUT", "BIFROST_HEALTH_POLL_INTERVAL", "BIFROST_LOG_LEVEL", "COMPOSE_PROJECT_DIR", "COMPOSE_PROJECT_NAME", "DOCKER_HOST"] {
+    for name in [
+        "BIFROST_HEALTH_TIMEOUT",
+        "BIFROST_HEALTH_POLL_INTERVAL",
+        "BIFROST_LOG_LEVEL",
+        "COMPOSE_PROJECT_DIR",
+        "COMPOSE_PROJECT_NAME",
+        "DOCKER_HOST",
+    ] {
         if vars.take(name).is_some() {
-            let message = "It steered the earlier scheduler; Asgard waits for each agent as long as its load_timeout.";
+            let message =
+                "It steered the earlier scheduler; Asgard waits for each agent as long as its load_timeout.";
             report.understood(&vars.place(name), None, name, message);
         }
     }

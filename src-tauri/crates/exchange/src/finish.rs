@@ -166,7 +166,9 @@ fn unset(draft: &mut Draft, report: &mut Report) {
     for word in std::mem::take(&mut line.rest) {
         if !gone(&word, "command") {
             kept.push(word);
-        } else if !word.starts_with('-') && kept.last().is_some_and(|w| w.starts_with('-') && !w.contains('=')) {
+        } else if !word.starts_with('-')
+            && kept.last().is_some_and(|w| w.starts_with('-') && !w.contains('='))
+        {
             kept.pop();
         }
     }
@@ -213,7 +215,8 @@ fn secrets(draft: &mut Draft, report: &mut Report) {
             if let Some(value) = value {
                 report.secret(&place, Some(&name), &format!("{}_ARGUMENT", variable(&name)), value);
             }
-            if !named && kept.last().is_some_and(|w| w.starts_with('-') && !w.contains('=')) && !after_secret {
+            if !named && kept.last().is_some_and(|w| w.starts_with('-') && !w.contains('=')) && !after_secret
+            {
                 kept.pop();
             }
             after_secret = named && inline.is_none();
@@ -222,7 +225,9 @@ fn secrets(draft: &mut Draft, report: &mut Report) {
         }
     }
     draft.line.rest = kept;
-    for text in [&mut draft.line.model, &mut draft.line.revision, &mut draft.line.draft_model, &mut draft.image] {
+    for text in
+        [&mut draft.line.model, &mut draft.line.revision, &mut draft.line.draft_model, &mut draft.image]
+    {
         if text.as_deref().is_some_and(|t| report.holds_secret(t)) {
             *text = None;
         }
@@ -248,7 +253,8 @@ fn patience(draft: &mut Draft, report: &mut Report) {
             );
             draft.load_timeout = None;
         }
-        Some(seconds) => draft.load_timeout = Some(seconds.min(24 * 3600)),
+        // Half an hour is what Asgard waits anyway.
+        Some(seconds) => draft.load_timeout = Some(seconds.min(24 * 3600)).filter(|s| *s > HALF_HOUR),
         None => {}
     }
 }
@@ -290,7 +296,9 @@ fn ports(agents: &mut [Draft], gateway: u16, report: &mut Report) {
         taken.insert(free);
         let message = match draft.line.port {
             Some(port) => format!("Port {port} is taken in this stack; it listens on {free}."),
-            None => format!("No port was given; it listens on {free}. Clients reach it by name through Bifrost."),
+            None => {
+                format!("No port was given; it listens on {free}. Clients reach it by name through Bifrost.")
+            }
         };
         report.corrected(&draft.place, Some(&draft.name), &format!("{}.port", draft.what), message);
         draft.line.port = Some(free);
@@ -427,7 +435,8 @@ fn told(settled: &Settled, facts: &Facts, report: &mut Report) {
         let line = format!("Profile {profile}: {}.", members.join(", "));
         report.understood(&place, None, &format!("profiles.{profile}"), line);
         if !fit(&drafts, facts) {
-            let bytes: u64 = drafts.iter().filter_map(|d| claim::bytes(d, facts)).fold(0, u64::saturating_add);
+            let bytes: u64 =
+                drafts.iter().filter_map(|d| claim::bytes(d, facts)).fold(0, u64::saturating_add);
             report.corrected(
                 &place,
                 None,

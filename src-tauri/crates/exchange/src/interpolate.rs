@@ -108,9 +108,10 @@ fn braced<'v>(
 
 fn name(chars: &[char], at: &mut usize) -> String {
     let from = *at;
-    while chars.get(*at).is_some_and(|c| {
-        c.is_ascii_alphabetic() || *c == '_' || (*at > from && c.is_ascii_digit())
-    }) {
+    while chars
+        .get(*at)
+        .is_some_and(|c| c.is_ascii_alphabetic() || *c == '_' || (*at > from && c.is_ascii_digit()))
+    {
         *at += 1;
     }
     chars[from..*at].iter().collect()
@@ -125,7 +126,11 @@ fn put(name: &str, value: Option<&str>, out: &mut String) {
 
 /// The variables that this text wanted and nobody set.
 pub(crate) fn unset_in(text: &str) -> Vec<&str> {
-    text.split(UNSET_BEGIN).skip(1).filter_map(|part| part.split_once(UNSET_END)).map(|(name, _)| name).collect()
+    text.split(UNSET_BEGIN)
+        .skip(1)
+        .filter_map(|part| part.split_once(UNSET_END))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 pub(crate) fn has_unset(text: &str) -> bool {

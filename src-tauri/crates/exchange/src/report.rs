@@ -36,12 +36,24 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn understood(&mut self, place: &Place, agent: Option<&str>, what: &str, message: impl Into<String>) {
+    pub(crate) fn understood(
+        &mut self,
+        place: &Place,
+        agent: Option<&str>,
+        what: &str,
+        message: impl Into<String>,
+    ) {
         let finding = finding(place, agent, what, message.into());
         push(&mut self.understood, finding);
     }
 
-    pub(crate) fn corrected(&mut self, place: &Place, agent: Option<&str>, what: &str, message: impl Into<String>) {
+    pub(crate) fn corrected(
+        &mut self,
+        place: &Place,
+        agent: Option<&str>,
+        what: &str,
+        message: impl Into<String>,
+    ) {
         let finding = finding(place, agent, what, message.into());
         push(&mut self.corrected, finding);
     }
@@ -74,14 +86,22 @@ impl Report {
         if self.secrets.iter().any(|(n, v)| n == name && *v == value) {
             return;
         }
-        self.understood(place, agent, name, "A secret: it goes to the secrets, and never into the stack file.");
+        self.understood(
+            place,
+            agent,
+            name,
+            "A secret: it goes to the secrets, and never into the stack file.",
+        );
         self.secrets.push((name.to_owned(), value));
     }
 
     /// Whether this text holds a secret that was found, or looks like one.
     pub(crate) fn holds_secret(&self, text: &str) -> bool {
         looks_secret(text)
-            || self.secrets.iter().any(|(_, s)| s.reveal().len() >= SHORTEST_SECRET && text.contains(s.reveal()))
+            || self
+                .secrets
+                .iter()
+                .any(|(_, s)| s.reveal().len() >= SHORTEST_SECRET && text.contains(s.reveal()))
     }
 
     /// Takes every secret out of a sentence.

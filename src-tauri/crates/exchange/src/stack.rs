@@ -41,12 +41,19 @@ pub fn import_stack(file: &SourceFile) -> Result<Import, ImportError> {
     let text = if changed { document.to_string() } else { text.to_owned() };
     if report.holds_secret(&text) {
         return Err(ImportError {
-            message: format!("{} holds what looks like a token, outside of env and args.", quoted(&file.name)),
+            message: format!(
+                "{} holds what looks like a token, outside of env and args.",
+                quoted(&file.name)
+            ),
             next: "Take it out there, then import it again.".to_owned(),
         });
     }
     if let Some(problem) = problems(&text) {
-        let at = if problem.path.is_empty() { String::new() } else { format!(", {}", plain(&problem.path.join("."))) };
+        let at = if problem.path.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", plain(&problem.path.join(".")))
+        };
         return Err(report.error(ImportError {
             message: format!("{}{at}: {}", quoted(&file.name), problem.message),
             next: problem.next,
@@ -90,7 +97,12 @@ fn arguments(file: &SourceFile, agent: &str, args: &mut toml_edit::Array, report
         let named = flag.starts_with("--") && is_secret_name(&flag.trim_start_matches('-').replace('-', "_"));
         if named || behind || crate::report::looks_secret(word) {
             if let Some(value) = if named { inline } else { Some(word.as_str()) } {
-                report.secret(&place, Some(agent), &format!("{}_ARGUMENT", agent.to_ascii_uppercase()), value);
+                report.secret(
+                    &place,
+                    Some(agent),
+                    &format!("{}_ARGUMENT", agent.to_ascii_uppercase()),
+                    value,
+                );
             }
             remove.push(i);
             behind = named && inline.is_none();

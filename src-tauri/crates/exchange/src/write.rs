@@ -8,7 +8,8 @@ use crate::agents::{Claim, Draft};
 use crate::finish::Settled;
 use crate::known::agent_named;
 
-const HEAD: &str = "# Imported. What became of each line of the old files is in the report of the import.\n\n";
+const HEAD: &str =
+    "# Imported. What became of each line of the old files is in the report of the import.\n\n";
 
 pub(crate) fn stack(settled: &Settled) -> String {
     let mut document = DocumentMut::new();

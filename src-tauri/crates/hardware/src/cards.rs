@@ -23,12 +23,16 @@ pub(crate) struct Card {
 }
 
 impl Card {
+    pub(crate) fn is_strix_halo(&self) -> bool {
+        self.device == STRIX_HALO
+    }
+
     /// Whether its memory is the system's: a processor's own graphics with a small carve-out, where the driver takes
     /// what it needs from ordinary memory (GTT). With a large carve-out it takes the carve-out, and is a card like
     /// any other.
     pub(crate) fn shares_system_memory(&self) -> bool {
         let vram = self.vram_total.unwrap_or_default();
-        let known = self.device == STRIX_HALO;
+        let known = self.is_strix_halo();
         let small = vram <= Bytes::gb(4.0);
         match self.gtt_total {
             Some(gtt) => gtt > vram && (known || small),

@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use domain::pool::PoolReading;
+use domain::stack::Gpu;
 
 pub use processes::{process_memory, top_holders};
 
@@ -59,6 +60,12 @@ impl Machine {
     /// Whether there is a GPU that the shipped agents can use.
     pub fn has_gpu(&self) -> bool {
         !cards::read(&self.sysroot).is_empty()
+    }
+
+    /// The GPU, where it is one of which is known what works on it.
+    pub fn gpu(&self) -> Option<Gpu> {
+        let known = cards::read(&self.sysroot).iter().any(cards::Card::is_strix_halo);
+        known.then_some(Gpu::Gfx1151)
     }
 
     pub fn gpu_devices(&self) -> GpuDevices {

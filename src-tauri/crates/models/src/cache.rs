@@ -60,6 +60,33 @@ pub fn has_model(hub: &Path, id: &str, revision: Option<&str>) -> Presence {
 }
 
 /// The command that fetches a model, for a message.
+/// Where a GGUF file of a repository lies in the cache below `hub`, if it is there whole: of a split one the first part,
+/// and only when every part is there.
+pub fn gguf_path(hub: &Path, repo: &str, file: &str, revision: Option<&str>) -> Option<PathBuf> {
+    let revision = revision.unwrap_or("main");
+    if !is_safe_path(revision) || !is_safe_path(file) {
+        return None;
+    }
+    let folder = hub.join(folder_name(repo).ok()?);
+    let snapshot = folder.join("snapshots").join(commit_of(&folder, revision)?);
+    // Following the link: a broken one is a file that is not there.
+    let whole = |name: &str| fs::metadata(snapshot.join(name)).is_ok_and(|m| m.is_file() && m.len() > 0);
+    parts(file).iter().all(|part| whole(part)).then(|| snapshot.join(file))
+}
+
+/// "a-00001-of-00003.gguf" is three files; any other is one.
+fn parts(file: &str) -> Vec<String> {
+    let split = || {
+        let (rest, count) = file.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (stem, first) = rest.rsplit_once('-')?;
+        let number = |text: &str| (text.len() == 5).then(|| text.parse::<u32>().ok()).flatten();
+        (number(first)? == 1).then_some(())?;
+        let count = number(count).filter(|n| (1..=999).contains(n))?;
+        Some((1..=count).map(|part| format!("{stem}-{part:05}-of-{count:05}.gguf")).collect())
+    };
+    split().unwrap_or_else(|| vec![file.to_owned()])
+}
+
 pub fn fetch_command(id: &str, revision: Option<&str>) -> String {
     let revision =
         revision.filter(|r| is_safe_path(r)).map(|r| format!(" --revision {r}")).unwrap_or_default();

@@ -4,7 +4,9 @@ mod chat;
 mod config;
 mod health;
 mod logs;
+mod others;
 mod plan;
+mod stacks;
 mod status;
 mod wish;
 
@@ -23,6 +25,11 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
     match command {
         Command::Serve(how) => crate::serve::run(screen, &how),
         Command::Config { what } => config::run(screen, what),
+        Command::Preset { what } => block_on(stacks::preset(screen, what)),
+        Command::Import { what } => block_on(stacks::import(screen, what)),
+        Command::Export { what, write, project } => block_on(stacks::export(screen, what, write, project)),
+        Command::Neighbours { what } => block_on(others::neighbours(screen, what)),
+        Command::Images { what } => block_on(others::images(screen, what)),
         Command::Plan(ask) => plan::run(screen, &ask),
         Command::Status { watch } => block_on(status::run(screen, watch)),
         Command::Switch { profile } => block_on(wish::run(screen, Wish::Switch(profile))),

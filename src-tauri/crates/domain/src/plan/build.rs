@@ -92,7 +92,16 @@ fn devices_of<'a>(agent: &Agent, pools: &'a [PoolReading]) -> Vec<&'a PoolReadin
 /// # Errors
 /// See [`PlanError`]. A goal that does not fit is not an error.
 pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, PlanError> {
+    let whole = stack;
+    let servers = stack.servers_only();
+    let stack: &Stack = &servers;
+    let goal = &on_servers(whole, goal);
     let view = View { stack, situation, ledgers: ledgers(stack, situation)? };
+    if let Goal::Asleep(name) = goal
+        && let Some(server) = whole.agent(name).and_then(|a| a.served_by.as_ref())
+    {
+        return Ok(view.refuse_asleep(name, server));
+    }
     let known = |name: &AgentName| {
         if stack.agent(name).is_some() || view.running(name).is_some() {
             Ok(())
@@ -137,6 +146,15 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
         }),
     };
     Ok(draft.plan)
+}
+
+/// A goal about a role is one about its server, but for its sleep: the server has others to serve.
+fn on_servers(stack: &Stack, goal: &Goal) -> Goal {
+    match goal {
+        Goal::Awake(name) => Goal::Awake(stack.server_of(name).clone()),
+        Goal::Exactly(names) => Goal::Exactly(names.iter().map(|n| stack.server_of(n).clone()).collect()),
+        Goal::Profile(_) | Goal::Asleep(_) | Goal::Nobody => goal.clone(),
+    }
 }
 
 /// The plan back to `awake` after a switch failed or was cancelled: [`Goal::Exactly`], its steps marked as undoing.
@@ -203,6 +221,34 @@ impl View<'_> {
 
     fn holds(&self, running: &Running) -> bool {
         self.ledgers.iter().any(|l| running.held.counts(&l.id).total() > Bytes::ZERO)
+    }
+
+    /// A role cannot sleep by itself.
+    fn refuse_asleep(&self, role: &AgentName, server: &AgentName) -> Plan {
+        let (reason, next) = words::role_asleep(role, server);
+        let wish = Wish {
+            subject: Subject::Asleep(role.clone()),
+            profile: None,
+            wanted: self.awake_now().cloned().collect(),
+            only: Some(role.clone()),
+            strict: false,
+        };
+        Plan { fits: false, reason, next, steps: Vec::new(), ..self.draft(wish).plan }
+    }
+
+    /// An agent that would start though another that is awake, or would be, has the same weights.
+    fn role_offer(&self, starting: &[&Agent], awake: &BTreeSet<AgentName>) -> Option<(AgentName, AgentName)> {
+        starting.iter().rev().find_map(|agent| {
+            let same = |other: &&Agent| {
+                other.name != agent.name
+                    && awake.contains(&other.name)
+                    && other.backend == agent.backend
+                    && other.model.eq_ignore_ascii_case(&agent.model)
+                    && other.revision == agent.revision
+            };
+            let server = self.stack.agents.iter().find(same)?;
+            Some((agent.name.clone(), server.name.clone()))
+        })
     }
 
     fn profile(&self, name: &str) -> Result<Draft, PlanError> {
@@ -289,10 +335,16 @@ impl View<'_> {
                 awake: &awake,
                 verdict: &verdict,
                 pinned: self.pinned_extra(&wish),
+                fixed: awake.iter().filter(|n| !self.is_ours(n)).cloned().collect(),
             };
             words::shortage(&facts)
         });
         let fits = refusal.is_none();
+        let role_offer = self.role_offer(&starting, &awake).filter(|_| verdict.worst().is_some());
+        let refusal = refusal.map(|(reason, next)| match &role_offer {
+            Some((agent, server)) => (reason, format!("{} {next}", words::role_offer(agent, server))),
+            None => (reason, next),
+        });
         let (reason, next) = refusal.unwrap_or_else(|| {
             let stops: Vec<&AgentName> = leaving.iter().map(|r| &r.agent).collect();
             let spare = Verdict::spare(&self.ledgers, &walk.holding, &before_starts);
@@ -310,6 +362,7 @@ impl View<'_> {
             steps: if fits { steps } else { Vec::new() },
             pools,
             awake,
+            role_offer,
         };
         let stopped = leaving.iter().filter(|r| stays(r.state));
         Draft { plan, stops: stopped.clone().count(), stops_in_use: stopped.filter(|r| r.in_use > 0).count() }

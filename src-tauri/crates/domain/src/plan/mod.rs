@@ -136,6 +136,8 @@ pub struct Plan {
     pub pools: Vec<PlannedPool>,
     /// Who is awake at the end.
     pub awake: BTreeSet<AgentName>,
+    /// An agent that does not fit beside one with the same weights, and that one: it could be a role on its server.
+    pub role_offer: Option<(AgentName, AgentName)>,
 }
 
 impl Plan {

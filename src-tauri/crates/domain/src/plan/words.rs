@@ -127,10 +127,51 @@ pub(super) struct Shortage<'a> {
     pub(super) verdict: &'a Verdict,
     /// Pinned agents that are kept though the profile does not hold them.
     pub(super) pinned: Vec<AgentName>,
+    /// Agents that others run: no switch ever stops them.
+    pub(super) fixed: Vec<AgentName>,
 }
 
-/// Why it does not fit, and what to do; nothing where it does.
+/// Why it does not fit, and what to do; nothing where it does. Whom others run is named: nothing here can stop them.
 pub(super) fn shortage(facts: &Shortage) -> Option<(String, String)> {
+    let (reason, next) = what_is_short(facts)?;
+    let worst = facts.verdict.worst()?;
+    let ledger = facts.ledgers.iter().find(|l| l.id == worst.pool)?;
+    let held = held_by(facts, ledger, &facts.fixed);
+    if held == Bytes::ZERO {
+        return Some((reason, next));
+    }
+    let with_bytes = |n: &&AgentName| held_by(facts, ledger, std::slice::from_ref(*n)) > Bytes::ZERO;
+    let names: Vec<String> = facts.fixed.iter().filter(with_bytes).map(AgentName::proper).collect();
+    let (run, hold, them) = if names.len() == 1 { ("runs", "holds", "it") } else { ("run", "hold", "them") };
+    let reason = format!(
+        "{reason} {}, which {run} on a server of others, {hold} {} of it.",
+        list(&names),
+        held.show(ledger.unit())
+    );
+    let next = if held >= worst.by() {
+        format!("Stop {them} where they were started, or in Settings under Engines, and take the place.")
+    } else {
+        next
+    };
+    Some((reason, next))
+}
+
+/// Why a role cannot sleep by itself.
+pub(super) fn role_asleep(role: &AgentName, server: &AgentName) -> (String, String) {
+    let (role, server) = (role.proper(), server.proper());
+    (format!("{role} is a role on {server}'s server."), format!("Stop {server}, or leave both awake."))
+}
+
+/// What to do instead of loading the same weights twice.
+pub(super) fn role_offer(agent: &AgentName, server: &AgentName) -> String {
+    format!(
+        "{} has the same model as {}: make it a role on that server with served_by = \"{server}\" in [agents.{agent}].",
+        agent.proper(),
+        server.proper()
+    )
+}
+
+fn what_is_short(facts: &Shortage) -> Option<(String, String)> {
     let worst = facts.verdict.worst()?;
     let ledger = facts.ledgers.iter().find(|l| l.id == worst.pool)?;
     let unit = ledger.unit();

@@ -34,7 +34,7 @@ pub fn agent_hash(agent: &Agent) -> String {
     })
 }
 
-fn of(value: &impl fmt::Debug) -> String {
+pub(super) fn of(value: &impl fmt::Debug) -> String {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     // Writing into a number cannot fail.
     let _ = write!(hash, "{value:?}");

@@ -4,10 +4,13 @@
 //! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
 
 mod hash;
+mod hub_file;
 mod quantity;
 pub mod raw;
 mod resolve;
+mod roles;
 mod suggest;
+mod surface;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +23,9 @@ use crate::memory::Bytes;
 use crate::pool::PoolId;
 
 pub use hash::{agent_hash, hash};
+pub use hub_file::HubFile;
 pub use resolve::{Facts, Gpu, Note, Problem, resolve};
+pub use surface::{Surface, SurfaceKind, surface, surface_hash};
 
 /// A profile's name: lower case, as in the stack file.
 pub type ProfileName = String;
@@ -50,9 +55,11 @@ impl Stack {
         self.profiles.iter().find(|p| p.name == name)
     }
 
-    /// Whether a rule forbids these two awake together.
+    /// Whether a rule forbids these two awake together. A role is awake where its server is.
     pub fn conflict(&self, a: &AgentName, b: &AgentName) -> bool {
-        a != b && self.conflicts.iter().any(|set| set.contains(a) && set.contains(b))
+        let (a, b) = (self.server_of(a), self.server_of(b));
+        let holds = |set: &[AgentName], name| set.iter().any(|n| self.server_of(n) == name);
+        a != b && self.conflicts.iter().any(|set| holds(set, a) && holds(set, b))
     }
 }
 
@@ -206,13 +213,12 @@ impl Agent {
     /// holds none there.
     pub fn on_device(&self) -> bool {
         match self.backend {
-            BackendKind::Vllm => true,
+            BackendKind::Vllm | BackendKind::Ollama => true,
             BackendKind::LlamaCpp => {
                 !self.args.windows(2).any(|w| {
                     matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0"
                 }) && self.runs_in_container()
             }
-            BackendKind::Ollama => true,
             BackendKind::External => false,
         }
     }

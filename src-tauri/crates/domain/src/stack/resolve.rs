@@ -14,7 +14,7 @@ use self::agent::AgentCheck;
 use super::quantity::{quoted, size};
 use super::raw::{RawGateway, RawLimit, RawStack};
 use super::suggest::instead_of;
-use super::{Agent, Gateway, MemoryLimits, Profile, Stack};
+use super::{Agent, Gateway, MemoryLimits, Profile, Runs, Stack};
 use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
@@ -105,6 +105,12 @@ pub fn resolve(raw: &RawStack, facts: &Facts) -> Result<Stack, Vec<Problem>> {
     let conflicts = conflicts(raw, &known, &mut found);
     let profiles = profiles(raw, &known, &conflicts, &mut found);
     let base = base(raw, &mut found);
+    roles_in_conflict(&profiles, &agents, &conflicts, &mut found);
+    for agent in &agents {
+        for concern in crate::matrix::concerns(facts.gpu, agent) {
+            found.note(&["agents", agent.name.as_str()], concern.sentence);
+        }
+    }
     if !found.problems.is_empty() {
         return Err(found.problems);
     }
@@ -192,8 +198,9 @@ fn agents(raw: &RawStack, facts: &Facts, known: &[&str], found: &mut Findings) -
         );
     }
     let mut seen = BTreeSet::new();
-    let mut agents = Vec::new();
-    for (key, agent) in &raw.agents.0 {
+    let mut agents: Vec<(usize, Agent)> = Vec::new();
+    let mut roles = Vec::new();
+    for (place, (key, agent)) in raw.agents.0.iter().enumerate() {
         let Ok(name) = AgentName::new(key) else {
             found.problem(
                 &["agents", key],
@@ -210,10 +217,25 @@ fn agents(raw: &RawStack, facts: &Facts, known: &[&str], found: &mut Findings) -
             );
             continue;
         }
+        if agent.served_by.is_some() {
+            roles.push((place, name, agent));
+            continue;
+        }
         let checked = AgentCheck { name: &name, raw: agent, facts, known, found }.checked();
-        agents.extend(checked);
+        agents.extend(checked.map(|a| (place, a)));
     }
-    agents
+    // Roles take over what their servers are, so those come first.
+    let is_role = |name: &str| roles.iter().any(|(_, n, _)| n.as_str() == name);
+    let mut served = Vec::new();
+    for (place, name, agent) in &roles {
+        let wanted = agent.served_by.as_deref().unwrap_or_default();
+        let server = agents.iter().map(|(_, a)| a).find(|a| a.name.as_str() == wanted);
+        let check = AgentCheck { name, raw: agent, facts, known, found };
+        served.extend(check.role(server, is_role(wanted)).map(|a| (*place, a)));
+    }
+    agents.extend(served);
+    agents.sort_by_key(|(place, _)| *place);
+    agents.into_iter().map(|(_, agent)| agent).collect()
 }
 
 /// No two of our own servers on one port, none on the gateway's. Two agents may share an external server.
@@ -225,7 +247,16 @@ fn ports(agents: &[Agent], gateway: &Gateway, found: &mut Findings) {
     for (i, agent) in agents.iter().enumerate() {
         let path = ["agents", agent.name.as_str(), "port"];
         let next = || format!("Give {} a port of its own, such as {}.", agent.name, free(agent.port));
-        let earlier = agents[..i].iter().find(|b| b.port == agent.port && (agent.is_ours() || b.is_ours()));
+        // A role has its server's port, and one Ollama serves many.
+        let ollama = |a: &Agent| matches!(a.runs, Runs::Ollama { .. });
+        let clash = |b: &&Agent| {
+            b.port == agent.port
+                && (agent.is_ours() || b.is_ours())
+                && agent.served_by.is_none()
+                && b.served_by.is_none()
+                && !(ollama(agent) && ollama(b))
+        };
+        let earlier = agents[..i].iter().find(clash);
         if let Some(earlier) = earlier {
             let message = format!("{} and {} both want port {}.", earlier.name, agent.name, agent.port);
             found.problem(&path, message, next());
@@ -321,6 +352,46 @@ fn profiles(
         profiles.push(Profile { name: key.clone(), agents: members });
     }
     profiles
+}
+
+/// A role is awake where its server is, so a rule about the one is a rule about the other.
+fn roles_in_conflict(
+    profiles: &[Profile],
+    agents: &[Agent],
+    conflicts: &[Vec<AgentName>],
+    found: &mut Findings,
+) {
+    let server = |name: &AgentName| {
+        let agent = agents.iter().find(|a| &a.name == name);
+        agent.and_then(|a| a.served_by.clone()).unwrap_or_else(|| name.clone())
+    };
+    for profile in profiles {
+        let pairs = profile
+            .agents
+            .iter()
+            .enumerate()
+            .flat_map(|(i, a)| profile.agents[i + 1..].iter().map(move |b| (a, b)));
+        for (a, b) in pairs {
+            let (first, second) = (server(a), server(b));
+            if first == *a && second == *b {
+                continue;
+            }
+            let rule = |set: &Vec<AgentName>| {
+                let set: BTreeSet<AgentName> = set.iter().map(&server).collect();
+                set.contains(&first) && set.contains(&second)
+            };
+            if first != second && conflicts.iter().any(rule) {
+                found.problem(
+                    &["profiles", &profile.name],
+                    format!(
+                        "{} holds {a} and {b}, whose servers a rule in conflicts forbids together.",
+                        profile.name
+                    ),
+                    format!("Take one of them out of {}, or change the rule.", profile.name),
+                );
+            }
+        }
+    }
 }
 
 fn base(raw: &RawStack, found: &mut Findings) -> String {

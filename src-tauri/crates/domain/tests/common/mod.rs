@@ -39,7 +39,7 @@ pub(crate) fn agent(text: &str, claim: f64) -> Agent {
         tier: Tier::Utility,
         backend: BackendKind::Vllm,
         runs: Runs::Container { image: "server".into(), host_ipc: false },
-        model: "a/model".into(),
+        model: format!("a/{text}"),
         revision: None,
         port: 8001,
         context: 32_768,

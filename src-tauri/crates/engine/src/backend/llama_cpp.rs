@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use domain::Stage;
-use domain::stack::Agent;
+use domain::stack::{Agent, HubFile};
 
 use super::assemble::{self, Instead, Parts, Place, Reserved, Spelling};
 use super::scan::{after, figure};
@@ -63,11 +63,15 @@ impl Backend for LlamaCpp {
         let in_container = place == Place::Container && order.rehearsal.is_none();
         let mut mounts = Vec::new();
         let mut locate = |model: &str, target: &str| -> Result<String, EngineError> {
-            let path = gguf(agent, model)?;
+            // The stand-in of a rehearsal reads no model, so any name will do.
+            if order.rehearsal.is_some() {
+                return Ok(model.to_owned());
+            }
+            let path = gguf(agent, model, order.gguf.as_deref().filter(|_| model == agent.model))?;
             Ok(if in_container {
                 mounted(path, &order.host.hub, target, &mut mounts)
             } else {
-                model.to_owned()
+                path.display().to_string()
             })
         };
         let model = locate(&agent.model, "/models")?;
@@ -118,23 +122,33 @@ impl Backend for LlamaCpp {
     }
 }
 
-/// The path of the model's file.
+/// The path of the model's file: as written, or where its file of the Hub was found.
 ///
 /// # Errors
-/// It is a Hub id, or only a part of a path.
-fn gguf<'a>(agent: &Agent, model: &'a str) -> Result<&'a Path, EngineError> {
+/// It is a Hub id, only a part of a path, or a file of the Hub that is not in the cache.
+fn gguf<'a>(agent: &Agent, model: &'a str, found: Option<&'a Path>) -> Result<&'a Path, EngineError> {
     let path = Path::new(model);
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(EngineError::new(
-        ErrorKind::NoModel,
-        format!(
-            "{} runs on llama.cpp, which needs a GGUF file, and its model is {model:?}.",
-            agent.display_name
-        ),
-        format!("Write the whole path of a .gguf file as `model` in [agents.{}].", agent.name),
-    ))
+    let missing = |message: String, next: String| EngineError::new(ErrorKind::NoModel, message, next);
+    match (HubFile::parse(model), found) {
+        (Some(_), Some(found)) => Ok(found),
+        (Some(file), None) => Err(missing(
+            format!("{} of {} is not in the Hugging Face cache.", file.file, agent.display_name),
+            format!("Fetch it with: hf download {} {}", file.repo, file.file),
+        )),
+        (None, _) => Err(missing(
+            format!(
+                "{} runs on llama.cpp, which needs a GGUF file, and its model is {model:?}.",
+                agent.display_name
+            ),
+            format!(
+                "Write the whole path of a .gguf file, or OWNER/NAME/FILE.gguf of the Hub, as `model` in [agents.{}].",
+                agent.name
+            ),
+        )),
+    }
 }
 
 /// Mounts what holds the file, and gives its path in the container. A file of the Hub's cache is a link into its

@@ -50,6 +50,8 @@ pub struct Order<'a> {
     pub revision: String,
     pub reserved: Vec<(String, u64, u64)>,
     pub rehearsal: Option<Rehearsal>,
+    /// Where the model's file lies, of a model that is named by its place on the Hub.
+    pub gguf: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

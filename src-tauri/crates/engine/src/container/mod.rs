@@ -13,6 +13,7 @@ pub mod images;
 mod link;
 mod logs;
 mod once;
+mod others;
 mod pull;
 mod spec;
 mod words;

@@ -3,8 +3,13 @@
 //!
 //! Looking is passive: labels, images, ports and command lines. Nothing here is done to one that nobody asked about.
 
+mod here;
+pub(crate) mod recognise;
+
 use domain::secret::Secret;
 use domain::server_line::ServerLine;
+
+pub use here::{processes, start_process, stop_process};
 
 /// What serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

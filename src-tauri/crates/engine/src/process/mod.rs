@@ -7,8 +7,8 @@
 //! Deliberately absent: limits of any kind on what the process may do. It is the user's own program.
 
 mod follow;
-mod proc;
-mod run;
+pub(crate) mod proc;
+pub(crate) mod run;
 
 pub(crate) use proc::family;
 

@@ -213,7 +213,7 @@ pub(super) fn waitable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Comes back when the process of this handle has ended.
-pub(super) fn ended(handle: OwnedFd) -> impl Future<Output = io::Result<()>> {
+pub(crate) fn ended(handle: OwnedFd) -> impl Future<Output = io::Result<()>> {
     let handle = waitable(handle);
     async move { handle?.readable().await.map(drop) }
 }

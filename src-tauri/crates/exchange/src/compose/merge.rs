@@ -73,7 +73,9 @@ fn merged(key: &str, earlier: &Rc<Node>, later: &Rc<Node>) -> Rc<Node> {
         (Value::List(a), Value::List(b)) => {
             let mut list = a.clone();
             // A text that is there already says nothing new.
-            list.extend(b.iter().filter(|n| n.text().is_none() || !a.iter().any(|m| m.text() == n.text())).cloned());
+            list.extend(
+                b.iter().filter(|n| n.text().is_none() || !a.iter().any(|m| m.text() == n.text())).cloned(),
+            );
             Node::of(earlier.line, Value::List(list))
         }
         (_, Value::Null) => earlier,

@@ -15,10 +15,12 @@ use crate::dotenv::{self, Variable};
 use crate::env::Vars;
 use crate::finish::{Household, finish};
 use crate::interpolate::interpolate;
+use crate::known;
 use crate::report::{MOST_BYTES, Place, Report, quoted};
 use crate::yaml::{self, Node, Value};
 use crate::{Facts, Import, ImportError, SourceFile};
 
+const UNNAMED: &str = "imported";
 /// All texts together once their variables are put in.
 const MOST_TEXT: usize = 8 * MOST_BYTES;
 
@@ -54,12 +56,17 @@ fn read(
         next: "Name at least one.".to_owned(),
     })?;
     let mut merged: Option<Vec<merge::Service>> = None;
-    let mut house = Household { name: "imported".to_owned(), file: first.name.clone(), ..Household::default() };
+    let mut house = Household { name: UNNAMED.to_owned(), file: first.name.clone(), ..Household::default() };
     for file in files {
         let read = yaml::read(&file.name, &file.text)?;
         for line in &read.tags {
             let place = Place::at(&file.name, *line);
-            report.not_understood(&place, None, "tag", "A YAML tag stands here; only what is behind it was read.");
+            report.not_understood(
+                &place,
+                None,
+                "tag",
+                "A YAML tag stands here; only what is behind it was read.",
+            );
         }
         refuse::elsewhere(&file.name, &read.root)?;
         let root = reading.put_in(&file.name, &read.root)?;
@@ -82,6 +89,10 @@ fn read(
     // Only now: an agent of another file may be what a variable of the scheduler is about.
     let gateway = crate::env::gateway(vars, &mut house.agents, report);
     house.gateway = house.gateway.or(gateway);
+    let strix = house.agents.iter().any(|a| known::agent_named(&a.name).is_some());
+    if house.name == UNNAMED && strix {
+        "strix-opencode".clone_into(&mut house.name);
+    }
     crate::env::places(vars, report);
     Ok(house)
 }
@@ -113,7 +124,12 @@ fn top(file: &str, root: &Node, house: &mut Household, report: &mut Report) -> R
                 report.understood(&place, None, key, "Not needed: Asgard mounts and publishes by itself.");
             }
             key if key.starts_with("x-") => {
-                report.understood(&place, None, key, "An extension: what refers to it was read where it is used.");
+                report.understood(
+                    &place,
+                    None,
+                    key,
+                    "An extension: what refers to it was read where it is used.",
+                );
             }
             _ => report.not_understood(&place, None, key, "This key is not known here; it was left out."),
         }
@@ -162,7 +178,10 @@ impl Reading<'_> {
                     .map_err(|wrong| fail(&wrong, "Set it in the .env, or write $$ for a dollar sign."))?;
                 self.spent.set(self.spent.get().saturating_add(text.len()));
                 if self.spent.get() > MOST_TEXT {
-                    return Err(fail("with its variables put in the file is too large", "Use shorter values."));
+                    return Err(fail(
+                        "with its variables put in the file is too large",
+                        "Use shorter values.",
+                    ));
                 }
                 Value::Text(text)
             }

@@ -11,7 +11,8 @@ const PORT: u16 = 11_434;
 pub(super) fn is_ollama(service: &Service, words: &[String]) -> bool {
     let image = service.node.get("image").and_then(|i| i.text()).unwrap_or_default();
     let serves = words.windows(2).any(|w| w[0].ends_with("ollama") && w[1] == "serve");
-    let bare = words.is_empty() && (image.contains("ollama/ollama") || service.name.eq_ignore_ascii_case("ollama"));
+    let bare =
+        words.is_empty() && (image.contains("ollama/ollama") || service.name.eq_ignore_ascii_case("ollama"));
     serves || bare || (image.contains("ollama") && words.first().is_some_and(|w| w == "serve"))
 }
 
@@ -26,7 +27,9 @@ pub(super) fn read(service: &Service, vars: &mut Vars<'_>, house: &mut Household
         .node
         .get("ports")
         .and_then(|p| p.list())
-        .and_then(|list| list.iter().filter_map(|n| port(n)).find(|(_, inside)| *inside == listens.unwrap_or(PORT)))
+        .and_then(|list| {
+            list.iter().filter_map(|n| port(n)).find(|(_, inside)| *inside == listens.unwrap_or(PORT))
+        })
         .map(|(host, _)| host);
     let endpoint = format!("http://127.0.0.1:{}", published.or(listens).unwrap_or(PORT));
     let before = house.agents.len();
@@ -56,7 +59,8 @@ pub(super) fn read(service: &Service, vars: &mut Vars<'_>, house: &mut Household
             report.understood(&place, None, &at, "A setting of the Ollama daemon, which is used as it is.");
         }
     }
-    let unsafe_network = service.node.get("network_mode").is_some_and(|n| texts(n).iter().any(|t| t == "host"));
+    let unsafe_network =
+        service.node.get("network_mode").is_some_and(|n| texts(n).iter().any(|t| t == "host"));
     if unsafe_network {
         report.not_understood(
             &place,

@@ -42,7 +42,11 @@ pub(super) fn check(services: &[Service], report: &mut Report) -> Result<(), Imp
     let circle: Vec<String> = left.iter().take(4).map(|s| quoted(&s.name)).collect();
     let (file, line) = left.first().map(|s| (s.file.as_str(), s.node.line)).unwrap_or_default();
     Err(ImportError {
-        message: format!("{}, line {line}: {} wait for each other in a circle.", quoted(file), circle.join(", ")),
+        message: format!(
+            "{}, line {line}: {} wait for each other in a circle.",
+            quoted(file),
+            circle.join(", ")
+        ),
         next: "Take one of them out of depends_on.".to_owned(),
     })
 }

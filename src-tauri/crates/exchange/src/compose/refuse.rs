@@ -9,7 +9,10 @@ use crate::yaml::Node;
 /// Other files than those given.
 pub(super) fn elsewhere(file: &str, root: &Node) -> Result<(), ImportError> {
     let error = |line: u32, key: &str| ImportError {
-        message: format!("{}, line {line}: {key} takes in what is not in the files that were given.", quoted(file)),
+        message: format!(
+            "{}, line {line}: {key} takes in what is not in the files that were given.",
+            quoted(file)
+        ),
         next: "Nothing else is read. Give all files by name, or put what is meant in its place.".to_owned(),
     };
     if let Some(node) = root.get("include") {
@@ -79,6 +82,7 @@ fn is_socket(path: &str) -> bool {
 /// strix-opencode's own scheduler, which Bifrost takes the place of.
 pub(super) fn is_scheduler(service: &Service) -> bool {
     let named = service.name.to_ascii_lowercase().contains("bifrost");
-    let port = service.node.get("environment").is_some_and(|e| pairs(e).iter().any(|(k, _, _)| k == "BIFROST_PORT"));
+    let port =
+        service.node.get("environment").is_some_and(|e| pairs(e).iter().any(|(k, _, _)| k == "BIFROST_PORT"));
     named || port
 }

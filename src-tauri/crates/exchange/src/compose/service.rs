@@ -47,8 +47,7 @@ pub(super) fn read(
         report.not_understood(&place, None, &what, message);
         return;
     };
-    let mut draft =
-        Draft { name, place, what, line, image, ..Draft::default() };
+    let mut draft = Draft { name, place, what, line, image, ..Draft::default() };
     let mounted = service.node.get("volumes").map(|n| mounts(n)).unwrap_or_default();
     keys(service, &mut draft, &mounted, report);
     for profile in service.node.get("profiles").map(|n| texts(n)).unwrap_or_default() {
@@ -61,7 +60,12 @@ pub(super) fn read(
             }
             None => {
                 let message = format!("No profile can be called {}.", quoted(&profile));
-                report.not_understood(&draft.place, Some(&draft.name), &format!("{}.profiles", draft.what), message);
+                report.not_understood(
+                    &draft.place,
+                    Some(&draft.name),
+                    &format!("{}.profiles", draft.what),
+                    message,
+                );
             }
         }
     }
@@ -116,10 +120,13 @@ fn server_line(words: &[String], image: Option<&str>) -> Option<ServerLine> {
         };
         // A program of the image that is no server stays what it is.
         let server = words.first()?;
-        if !(server.starts_with('-') || (program.len() > 1 && server.contains('/') && !server.starts_with('/'))) {
+        if !(server.starts_with('-')
+            || (program.len() > 1 && server.contains('/') && !server.starts_with('/')))
+        {
             return None;
         }
-        let words: Vec<String> = program.iter().map(|w| (*w).to_owned()).chain(words.iter().cloned()).collect();
+        let words: Vec<String> =
+            program.iter().map(|w| (*w).to_owned()).chain(words.iter().cloned()).collect();
         ServerLine::read(&words)
     })
 }
@@ -127,7 +134,8 @@ fn server_line(words: &[String], image: Option<&str>) -> Option<ServerLine> {
 fn scheduler(service: &Service, house: &mut Household, report: &mut Report) {
     let place = Place::at(&service.file, service.node.line);
     let environment = service.node.get("environment").map(|e| pairs(e)).unwrap_or_default();
-    let port = environment.iter().find(|(key, _, _)| key == "BIFROST_PORT").and_then(|(_, value, _)| value.clone());
+    let port =
+        environment.iter().find(|(key, _, _)| key == "BIFROST_PORT").and_then(|(_, value, _)| value.clone());
     if let Some(port) = port.and_then(|p| p.trim().parse::<u16>().ok()).filter(|p| *p > 0) {
         house.gateway = Some(port);
     }
@@ -261,7 +269,12 @@ fn volumes(service: &Service, mounted: &[Mount], draft: &Draft, report: &mut Rep
         if used {
             report.understood(&place, agent, &at, "The folder of its model.");
         } else if target == "/root/.cache/vllm" || target == "/opt/triton_cache" || target == "/root/.aiter" {
-            report.understood(&place, agent, &at, "Asgard keeps this cache itself and mounts it in the same place.");
+            report.understood(
+                &place,
+                agent,
+                &at,
+                "Asgard keeps this cache itself and mounts it in the same place.",
+            );
         } else if cache("vllm") && cache("cache") {
             report.corrected(
                 &place,
@@ -271,13 +284,21 @@ fn volumes(service: &Service, mounted: &[Mount], draft: &Draft, report: &mut Rep
                  own at /root/.cache/vllm.",
             );
         } else if cache("huggingface") || target.contains("huggingface") {
-            report.understood(&place, agent, &at, "Asgard mounts the hub folder of the Hugging Face cache itself, read-only.");
+            report.understood(
+                &place,
+                agent,
+                &at,
+                "Asgard mounts the hub folder of the Hugging Face cache itself, read-only.",
+            );
         } else if has_unset(&mount.source) || has_unset(target) {
             report.not_understood(
                 &place,
                 agent,
                 &at,
-                format!("{} is not set, so this mount was left out.", crate::interpolate::unset_in(&mount.source).join(", ")),
+                format!(
+                    "{} is not set, so this mount was left out.",
+                    crate::interpolate::unset_in(&mount.source).join(", ")
+                ),
             );
         } else {
             report.not_understood(
@@ -309,7 +330,10 @@ fn model(draft: &mut Draft, mounted: &[Mount], root: Option<&str>, report: &mut 
     if draft.backend() == BackendKind::LlamaCpp && !model.contains(".gguf") && !has_unset(&model) {
         draft.line.model = hub_file(&model, &mut draft.line.rest);
         if draft.line.model.is_none() {
-            let message = format!("Which file of {} is meant is not said; write it as OWNER/NAME/FILE.gguf.", quoted(&model));
+            let message = format!(
+                "Which file of {} is meant is not said; write it as OWNER/NAME/FILE.gguf.",
+                quoted(&model)
+            );
             report.not_understood(&place, Some(&name), &at, message);
         }
         return;
@@ -327,9 +351,15 @@ fn model(draft: &mut Draft, mounted: &[Mount], root: Option<&str>, report: &mut 
     let path = format!("{}/{rest}", folder.trim_end_matches('/'));
     if !whole && !has_unset(&mount.source) {
         let message = if named_volume {
-            format!("{} is in a volume of the engine. Put it in a folder, and write its whole path as model.", quoted(rest))
+            format!(
+                "{} is in a volume of the engine. Put it in a folder, and write its whole path as model.",
+                quoted(rest)
+            )
         } else {
-            format!("{} is no whole path, and where it begins is not known. Write the whole path as model.", quoted(&path))
+            format!(
+                "{} is no whole path, and where it begins is not known. Write the whole path as model.",
+                quoted(&path)
+            )
         };
         report.not_understood(&place, Some(&name), &at, message);
     }
@@ -368,7 +398,12 @@ fn published(service: &Service, draft: &mut Draft, report: &mut Report) {
         let place = Place::at(&service.file, entry.line);
         match port(entry) {
             Some((host, target)) if target == inside => found = Some((host, place)),
-            Some(_) => report.not_understood(&place, Some(&draft.name), &at, "Nothing of the server is at this port."),
+            Some(_) => report.not_understood(
+                &place,
+                Some(&draft.name),
+                &at,
+                "Nothing of the server is at this port.",
+            ),
             None => report.not_understood(
                 &place,
                 Some(&draft.name),

@@ -22,9 +22,10 @@ pub(super) fn names(node: &Node) -> Vec<String> {
 /// `KEY=value` of a list, or a table: the key, the value where there is one, the line.
 pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>, u32)> {
     match &node.value {
-        Value::Map(map) => {
-            map.iter().map(|(key, value)| (key.clone(), value.text().map(str::to_owned), value.line)).collect()
-        }
+        Value::Map(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), value.text().map(str::to_owned), value.line))
+            .collect(),
         Value::List(list) => list
             .iter()
             .filter_map(|n| {
@@ -114,9 +115,16 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, wanted) in
-            [("10s", Some(10)), ("1m30s", Some(90)), ("1500ms", Some(2)), ("2h", Some(7200)), ("", Some(0)), ("5", None), ("x", None), ("-1s", None)]
-        {
+        for (text, wanted) in [
+            ("10s", Some(10)),
+            ("1m30s", Some(90)),
+            ("1500ms", Some(2)),
+            ("2h", Some(7200)),
+            ("", Some(0)),
+            ("5", None),
+            ("x", None),
+            ("-1s", None),
+        ] {
             assert_eq!(seconds(text), wanted, "{text}");
         }
     }

@@ -68,10 +68,10 @@ const AGENT: &[Key] = &[
     key("title", Shape::Text, "What it is, in a word or two."),
     key("role", Shape::Text, "The prompt it is given in chats."),
     key("tier", Shape::Word(&["primary", "coder", "reviewer", "utility"]), "Whose budget it counts on."),
-    key("backend", Shape::Word(&["vllm", "llama.cpp", "external"]), "The model server it runs on."),
+    key("backend", Shape::Word(&["vllm", "llama.cpp", "ollama", "external"]), "The model server it runs on."),
     key(
         "engine",
-        Shape::Word(&["container", "process", "external"]),
+        Shape::Word(&["container", "process", "external", "ollama"]),
         "How it is run; left out, it follows from `image`, `command` and `endpoint`.",
     ),
     key(

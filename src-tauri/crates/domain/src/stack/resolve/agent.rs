@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::quantity::{quoted, size, time};
 use super::super::raw::{RawAgent, RawSize, RawTime};
 use super::super::suggest::instead_of;
-use super::super::{Agent, BackendKind, Runs, Tier};
+use super::super::{Agent, BackendKind, ClaimBasis, Runs, Tier};
 use super::{Facts, Findings};
 use crate::agent::AgentName;
 use crate::catalog::{KnownModel, known_model};
@@ -52,19 +52,9 @@ impl<'a> AgentCheck<'a> {
         let tensor_parallel = self.tensor_parallel(devices.len());
         let kv_bytes_per_token = catalog.and_then(|m| self.kv_bytes_per_token(m));
         let claim = backend.and_then(|b| self.claim(b, catalog, kv_bytes_per_token, context, sequences));
-        self.served_by();
         self.env();
         self.look();
-        let tier = self.word(
-            "tier",
-            raw.tier.as_deref(),
-            &[
-                ("primary", Tier::Primary),
-                ("coder", Tier::Coder),
-                ("reviewer", Tier::Reviewer),
-                ("utility", Tier::Utility),
-            ],
-        );
+        let tier = self.tier();
         let args = raw.args.clone().unwrap_or_default();
         self.no_control("args", args.iter().map(String::as_str));
         let short_words =
@@ -90,11 +80,7 @@ impl<'a> AgentCheck<'a> {
             |default: Option<&str>, own: &Option<String>| own.clone().or_else(|| default.map(str::to_owned));
         Some(Agent {
             name: self.name.clone(),
-            display_name: raw
-                .name
-                .clone()
-                .filter(|n| !n.trim().is_empty())
-                .unwrap_or_else(|| self.name.proper()),
+            display_name: self.display_name(),
             title: raw.title.clone().unwrap_or_default(),
             role: raw.role.clone().unwrap_or_default(),
             tier: tier.unwrap_or(Tier::Utility),
@@ -126,6 +112,21 @@ impl<'a> AgentCheck<'a> {
             glyph: raw.glyph.clone(),
             color: raw.color.clone(),
         })
+    }
+
+    fn display_name(&self) -> String {
+        let written = self.raw.name.clone().filter(|n| !n.trim().is_empty());
+        written.unwrap_or_else(|| self.name.proper())
+    }
+
+    fn tier(&mut self) -> Option<Tier> {
+        let tiers = [
+            ("primary", Tier::Primary),
+            ("coder", Tier::Coder),
+            ("reviewer", Tier::Reviewer),
+            ("utility", Tier::Utility),
+        ];
+        self.word("tier", self.raw.tier.as_deref(), &tiers)
     }
 
     fn problem(&mut self, key: &str, message: impl Into<String>, next: impl Into<String>) {
@@ -189,7 +190,8 @@ impl<'a> AgentCheck<'a> {
     }
 
     fn backend(&mut self) -> Option<BackendKind> {
-        let words = [BackendKind::Vllm, BackendKind::LlamaCpp, BackendKind::External].map(|b| (b.word(), b));
+        let words = [BackendKind::Vllm, BackendKind::LlamaCpp, BackendKind::External, BackendKind::Ollama]
+            .map(|b| (b.word(), b));
         if self.raw.backend.is_some() {
             return self.word("backend", self.raw.backend.as_deref(), &words);
         }
@@ -215,7 +217,17 @@ impl<'a> AgentCheck<'a> {
         };
         self.argument("model", Some(model));
         // Whatever an external server calls its model is right, and so is any path.
-        let free = backend == Some(BackendKind::External) || is_gguf(model) || model.starts_with('/');
+        let free = matches!(backend, Some(BackendKind::External | BackendKind::Ollama))
+            || is_gguf(model)
+            || model.starts_with('/');
+        if model.split('/').any(|p| p == "..") {
+            self.problem(
+                "model",
+                format!("{} leads out of where it points to.", quoted(model)),
+                "Write the path without \"..\".",
+            );
+        }
+        self.mountable(model);
         let part = |p: &str| {
             !p.is_empty()
                 && !p.starts_with('.')
@@ -232,8 +244,31 @@ impl<'a> AgentCheck<'a> {
         Some(model)
     }
 
+    /// The folder of a model file is mounted into the agent's container: it must not be one that holds everything.
+    fn mountable(&mut self, model: &str) {
+        const TOO_MUCH: [&str; 9] =
+            ["/", "/etc", "/proc", "/sys", "/dev", "/root", "/home", "/run", "/var/run"];
+        let Some(folder) = model.strip_prefix('/').map(|rest| rest.rsplit_once('/').map_or("", |(f, _)| f))
+        else {
+            return;
+        };
+        let folder = format!("/{}", folder.trim_matches('/'));
+        if TOO_MUCH.contains(&folder.as_str())
+            || ["/proc/", "/sys/", "/dev/"].iter().any(|p| folder.starts_with(p))
+        {
+            self.problem(
+                "model",
+                format!(
+                    "The folder of {} would be given to the agent, and it holds more than models.",
+                    quoted(model)
+                ),
+                "Put the file into a folder of its own.",
+            );
+        }
+    }
+
     fn port(&mut self, runs: Option<&Runs>) -> Option<u16> {
-        if let Some(Runs::External { endpoint }) = runs {
+        if let Some(Runs::External { endpoint } | Runs::Ollama { endpoint }) = runs {
             if self.raw.port.is_some() {
                 let path = ["agents", self.name.as_str(), "port"];
                 self.found.note(&path, "The port of an external server is the one in its endpoint.");
@@ -304,17 +339,95 @@ impl<'a> AgentCheck<'a> {
         parts
     }
 
-    fn served_by(&mut self) {
-        let Some(other) = &self.raw.served_by else { return };
-        if self.known.contains(&other.as_str()) {
+    /// A role on another agent's server: its own name, prompt and times; everything else is the server's.
+    pub(super) fn role(mut self, server: Option<&Agent>, of_a_role: bool) -> Option<Agent> {
+        let raw = self.raw;
+        let wanted = raw.served_by.as_deref().unwrap_or_default();
+        self.keys_without_meaning();
+        let tier = self.tier();
+        self.look();
+        let ttl = self.time("ttl", raw.ttl.as_ref()).filter(|t| !t.is_zero());
+        let drain = self.time("drain", raw.drain.as_ref()).unwrap_or(DRAIN);
+        let Some(server) = server else {
+            let (message, next) = if wanted == self.name.as_str() {
+                let message = format!("{} cannot be a role on its own server.", self.name.proper());
+                (message, "Name another agent, or remove served_by.".to_owned())
+            } else if of_a_role {
+                let message = format!("{} is a role itself and has no server.", quoted(wanted));
+                (message, format!("Name the agent that {wanted} is served by."))
+            } else if self.known.contains(&wanted) {
+                // What is wrong with that agent is said where it stands.
+                return None;
+            } else {
+                let next = instead_of(wanted, self.known.iter().copied());
+                (format!("There is no agent {}.", quoted(wanted)), next)
+            };
+            self.problem("served_by", message, next);
+            return None;
+        };
+        let context = self.number("context", raw.context, MOST_CONTEXT).unwrap_or(server.context);
+        if context > server.context {
             self.problem(
-                "served_by",
-                "A role on another agent's server is not supported yet.",
-                "Remove served_by, and give this agent a model and a port of its own.",
+                "context",
+                format!("{}'s server holds {} tokens.", server.name.proper(), server.context),
+                format!("Write context = {} or less.", server.context),
             );
-        } else {
-            let next = instead_of(other, self.known.iter().copied());
-            self.problem("served_by", format!("There is no agent {}.", quoted(other)), next);
+        }
+        let sequences = self.number("sequences", raw.sequences, MOST_SEQUENCES).unwrap_or(server.sequences);
+        Some(Agent {
+            name: self.name.clone(),
+            display_name: self.display_name(),
+            title: raw.title.clone().unwrap_or_default(),
+            role: raw.role.clone().unwrap_or_default(),
+            tier: tier.unwrap_or(Tier::Utility),
+            context,
+            sequences: sequences.min(server.sequences),
+            claim: ClaimBasis::Memory(Bytes::ZERO),
+            ttl,
+            drain,
+            pinned: false,
+            served_by: Some(server.name.clone()),
+            glyph: raw.glyph.clone(),
+            color: raw.color.clone(),
+            ..server.clone()
+        })
+    }
+
+    fn keys_without_meaning(&mut self) {
+        let raw = self.raw;
+        let given = [
+            ("backend", raw.backend.is_some()),
+            ("engine", raw.engine.is_some()),
+            ("command", raw.command.is_some()),
+            ("endpoint", raw.endpoint.is_some()),
+            ("model", raw.model.is_some()),
+            ("revision", raw.revision.is_some()),
+            ("image", raw.image.is_some()),
+            ("host_ipc", raw.host_ipc.is_some()),
+            ("port", raw.port.is_some()),
+            ("weights", raw.weights.is_some()),
+            ("overhead", raw.overhead.is_some()),
+            ("kv_cache", raw.kv_cache.is_some()),
+            ("memory", raw.memory.is_some()),
+            ("share", raw.share.is_some()),
+            ("dtype", raw.dtype.is_some()),
+            ("quantization", raw.quantization.is_some()),
+            ("kv_dtype", raw.kv_dtype.is_some()),
+            ("tensor_parallel", raw.tensor_parallel.is_some()),
+            ("devices", raw.devices.is_some()),
+            ("tool_parser", raw.tool_parser.is_some()),
+            ("draft_model", raw.draft_model.is_some()),
+            ("args", raw.args.is_some()),
+            ("env", raw.env.is_some()),
+            ("load_timeout", raw.load_timeout.is_some()),
+            ("pinned", raw.pinned.is_some()),
+        ];
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
+            self.problem(
+                key,
+                format!("{key} means nothing for {}, a role on another agent's server.", self.name.proper()),
+                format!("Remove {key}, or remove served_by."),
+            );
         }
     }
 

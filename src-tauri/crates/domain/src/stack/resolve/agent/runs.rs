@@ -9,11 +9,15 @@ use super::AgentCheck;
 const VLLM_IMAGE: &str = "docker.io/kyuz0/vllm-therock-gfx1151:latest";
 const LLAMA_CPP_IMAGE: &str = "ghcr.io/ggml-org/llama.cpp:server-vulkan";
 
+/// Where Ollama listens unless it was told otherwise.
+const OLLAMA: &str = "http://127.0.0.1:11434";
+
 #[derive(Clone, Copy, PartialEq)]
 enum Engine {
     Container,
     Process,
     External,
+    Ollama,
 }
 
 impl AgentCheck<'_> {
@@ -24,16 +28,22 @@ impl AgentCheck<'_> {
             Engine::Container => Some(self.container(backend)),
             Engine::Process => Some(self.process()),
             Engine::External => self.external(),
+            Engine::Ollama => self.ollama(),
         }
     }
 
     fn engine(&mut self, backend: BackendKind) -> Option<Engine> {
         let raw = self.raw;
-        let words =
-            [("container", Engine::Container), ("process", Engine::Process), ("external", Engine::External)];
+        let words = [
+            ("container", Engine::Container),
+            ("process", Engine::Process),
+            ("external", Engine::External),
+            ("ollama", Engine::Ollama),
+        ];
         let engine = match raw.engine {
             Some(_) => self.word("engine", raw.engine.as_deref(), &words)?,
             None if backend == BackendKind::External => Engine::External,
+            None if backend == BackendKind::Ollama => Engine::Ollama,
             None if raw.command.is_some() => Engine::Process,
             None => Engine::Container,
         };
@@ -43,6 +53,14 @@ impl AgentCheck<'_> {
                 "engine",
                 format!("A server {whose} does not go with backend = \"{}\".", backend.word()),
                 "Write \"external\" for both engine and backend, or for neither.",
+            );
+            return None;
+        }
+        if (engine == Engine::Ollama) != (backend == BackendKind::Ollama) {
+            self.problem(
+                "engine",
+                format!("Models of Ollama are run by Ollama, and backend = \"{}\" is not.", backend.word()),
+                "Write \"ollama\" for both engine and backend, or for neither.",
             );
             return None;
         }
@@ -56,6 +74,7 @@ impl AgentCheck<'_> {
             Engine::Container => ("a container", "image"),
             Engine::Process => ("a process", "command"),
             Engine::External => ("an external server", "endpoint"),
+            Engine::Ollama => ("a model of Ollama", "endpoint"),
         };
         let given = [
             ("image", raw.image.is_some()),
@@ -100,6 +119,19 @@ impl AgentCheck<'_> {
         }
         self.no_control("command", command.iter().map(String::as_str));
         Runs::Process { command }
+    }
+
+    fn ollama(&mut self) -> Option<Runs> {
+        let written = self.raw.endpoint.as_deref().unwrap_or(OLLAMA);
+        let parsed = endpoint(written);
+        if parsed.is_none() {
+            self.problem(
+                "endpoint",
+                format!("{} is not an address of Ollama on this machine.", quoted(written)),
+                format!("Write endpoint = \"{OLLAMA}\", or leave it out."),
+            );
+        }
+        parsed.map(|(endpoint, _)| Runs::Ollama { endpoint })
     }
 
     fn external(&mut self) -> Option<Runs> {
