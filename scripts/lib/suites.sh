@@ -94,6 +94,10 @@ needs_registry() {
 }
 run_registry() { run_journey registry; }
 
+journey owner owner 300
+needs_owner() { needs_journey_docker; }
+run_owner() { run_journey owner; }
+
 journey crash crash 900
 run_crash() { run_journey crash; }
 

@@ -13,6 +13,7 @@ use domain::agent::{AgentName, AgentState};
 use domain::memory::{Bytes, Unit};
 use domain::plan::{Action, Goal, Plan, Step, memory_returned, plan, plan_undo};
 use domain::pool::{PoolReading, Shares};
+use domain::stack::Agent;
 use engine::{EngineError, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -309,7 +310,7 @@ pub(crate) async fn read(ctx: &Ctx) {
 /// After the last step, agents that were found loading come to their end too: the outcome is the profile, not the steps.
 async fn settled(ctx: &Ctx, plan: &Plan, cancel: &CancellationToken) -> Result<(), Stuck> {
     let settled = ctx.state.until(|s| {
-        plan.awake.iter().all(|name| {
+        plan.awake.iter().filter(|n| s.stack.agent(n).is_none_or(Agent::is_ours)).all(|name| {
             s.agents.get(name).is_none_or(|l| !matches!(l.state, AgentState::Starting | AgentState::Loading))
         })
     });

@@ -37,6 +37,8 @@ pub(crate) struct Found {
     pub(crate) neighbour: Neighbour,
     pub(crate) memory: Option<u64>,
     pub(crate) basis: MemoryBasis,
+    /// What its command line lets it take: more than it holds while it loads.
+    pub(crate) claim: Option<u64>,
     pub(crate) models: Vec<NeighbourModel>,
     /// The agent whose port or model it has.
     pub(crate) agent: Option<AgentName>,
@@ -70,8 +72,9 @@ pub(crate) async fn look(ctx: &Ctx) {
         }
         let models = models(ctx, &neighbour).await;
         let (memory, basis) = memory(ctx, &state, &neighbour, &models);
+        let claim = declared(&neighbour, &state.pools).map(|b| b.0);
         let agent = place_of(&state.file_stack, &neighbour);
-        found.push(Found { neighbour, memory, basis, models, agent });
+        found.push(Found { neighbour, memory, basis, claim, models, agent });
     }
     found.sort_by_key(|f| (f.neighbour.port.unwrap_or(u16::MAX), f.neighbour.name.clone()));
     ctx.world.keep_keys(&state.answers, &found);
@@ -200,6 +203,15 @@ pub(crate) fn open(state: &State) -> u32 {
     let open =
         state.found.iter().filter(|f| f.neighbour.running && answer_of(state, &f.neighbour.id).is_none());
     u32::try_from(open.count()).unwrap_or(u32::MAX)
+}
+
+/// Whether the server that an agent was adopted from runs, as far as was seen last.
+pub(crate) fn runs(state: &State, agent: &AgentName) -> bool {
+    state.answers.iter().any(|answer| {
+        let as_it = matches!(&answer.what, What::Adopted { agent: name, .. } if name == agent.as_str());
+        let id = answer.id.split('#').next().unwrap_or(&answer.id);
+        as_it && state.found.iter().any(|f| f.neighbour.id == id && f.neighbour.running)
+    })
 }
 
 fn answer_of<'a>(state: &'a State, id: &str) -> Option<&'a Answer> {
@@ -441,7 +453,7 @@ pub(crate) async fn adopt(ctx: &Ctx, asked: &AdoptRequest) -> Result<Neighbours,
         model,
         backend: backend.word().to_owned(),
         context: line.context,
-        memory: found.memory,
+        memory: found.memory.max(found.claim),
         guest,
     };
     // One adopted model of a server with several is an answer of its own.

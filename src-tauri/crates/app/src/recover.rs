@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::shapes::status::{Notice, Severity};
-use domain::agent::AgentName;
+use domain::agent::{AgentName, AgentState};
 use domain::plan::Goal;
 use domain::stack::Runs;
 use engine::{Engine, Instance, Phase};
@@ -201,7 +201,18 @@ pub(crate) async fn look_at_external(ctx: &Ctx) {
                     format!("{} no longer answers.", name.proper()),
                 );
             }
-            _ => {}
+            // It runs and does not answer yet: it loads, and its memory is as good as taken.
+            (None, None) => {
+                let now = state.agents.get(&name).map(|l| l.state);
+                let runs = crate::neighbours::runs(&state, &name);
+                if runs && now == Some(AgentState::Asleep) {
+                    let detail = Some("Does not answer yet".to_owned());
+                    ctx.state.tell(Event::Moved { agent: name, to: AgentState::Loading, detail }).await;
+                } else if !runs && now == Some(AgentState::Loading) {
+                    ctx.state.tell(Event::Slept { agent: name }).await;
+                }
+            }
+            (Some(_), Some(_)) => {}
         }
     }
 }

@@ -521,7 +521,9 @@ impl State {
         let stack = self.stack.clone();
         for (name, live) in &mut self.agents {
             // What others run is theirs again as soon as nobody calls it an agent of this stack.
-            if live.engine.as_deref() == Some("external") && stack.agent(name).is_none_or(Agent::is_ours) {
+            let others = live.engine.as_deref() == Some("external")
+                || live.state == AgentState::Loading && live.instance.is_none();
+            if others && stack.agent(name).is_none_or(Agent::is_ours) {
                 live.enter(AgentState::Asleep, now);
                 live.engine = None;
             }

@@ -113,9 +113,12 @@ pub(crate) async fn start(
     }
     // One loading at a time: one that was found loading after a restart of the controller comes to its end first.
     let others_loaded = ctx.state.until(|s| {
-        !s.agents
-            .iter()
-            .any(|(n, l)| n != name && matches!(l.state, AgentState::Starting | AgentState::Loading))
+        !s.agents.iter().any(|(n, l)| {
+            n != name
+                    && matches!(l.state, AgentState::Starting | AgentState::Loading)
+                    // What others load is not waited for: it may never come to its end.
+                    && s.stack.agent(n).is_none_or(Agent::is_ours)
+        })
     });
     tokio::select! {
         () = others_loaded => {}

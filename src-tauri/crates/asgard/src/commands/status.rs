@@ -259,6 +259,7 @@ mod tests {
                 "backend": "vllm", "model": "Qwen/Qwen2.5", "quantization": null, "port": 8001, "context": 32768,
                 "running": null, "waiting": null, "kv_cache_used": null, "tokens_per_second": null, "since": null,
                 "drain_until": null, "idle_until": null, "restart_to_apply": false, "pinned": name == "thor",
+                "served_by": null, "adopted": false, "warnings": [],
                 "glyph": null, "color": null, "claim_bytes": Bytes::gb(claim),
                 "claim": {"weights_bytes": 0, "kv_bytes": 0, "overhead_bytes": 0}, "error": null,
                 "start_hint": if state == "asleep" { json!("Stops Valkyrie") } else { json!(null) },
@@ -279,7 +280,7 @@ mod tests {
                 }]
             }],
             "agents": [agent("thor", "ready", 25.3), agent("odin", "asleep", 62.0)],
-            "notices": [], "stack": {"name": "norse", "saved": true, "hash": "h"}, "since": "2026-01-01T00:00:00Z"
+            "notices": [], "unconfirmed": false, "open_neighbours": 0, "stack": {"name": "norse", "saved": true, "hash": "h"}, "since": "2026-01-01T00:00:00Z"
         })
     }
 

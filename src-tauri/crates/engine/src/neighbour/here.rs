@@ -29,7 +29,7 @@ pub fn processes(proc_root: &Path, ours: &[u32], in_containers: &[u32], wanted: 
         }
         let folder = proc_root.join(pid.to_string());
         let argv = argv(&folder);
-        if argv.is_empty() || in_container(&folder) {
+        if argv.is_empty() || in_container(&folder) || passes_on(&argv) {
             continue;
         }
         let environment = proc::environment(proc_root, pid);
@@ -73,6 +73,14 @@ fn argv(folder: &Path) -> Vec<String> {
         words.pop();
     }
     words
+}
+
+/// What an engine runs to reach its containers: it listens for them, and they are known by themselves.
+fn passes_on(argv: &[String]) -> bool {
+    const ENGINES_OWN: [&str; 6] =
+        ["docker-proxy", "rootlessport", "slirp4netns", "pasta", "conmon", "containerd-shim-runc-v2"];
+    let program = argv.first().and_then(|p| p.rsplit('/').next()).unwrap_or_default();
+    ENGINES_OWN.contains(&program)
 }
 
 fn in_container(folder: &Path) -> bool {

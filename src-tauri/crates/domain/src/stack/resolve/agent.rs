@@ -220,7 +220,7 @@ impl<'a> AgentCheck<'a> {
         let free = matches!(backend, Some(BackendKind::External | BackendKind::Ollama))
             || is_gguf(model)
             || model.starts_with('/');
-        if model.split('/').any(|p| p == "..") {
+        if free && model.split('/').any(|p| p == "..") {
             self.problem(
                 "model",
                 format!("{} leads out of where it points to.", quoted(model)),
