@@ -94,6 +94,10 @@ needs_registry() {
 }
 run_registry() { run_journey registry; }
 
+journey exchange_compose exchange 120
+needs_exchange() { commands docker-compose; }
+run_exchange() { run_journey exchange_compose; }
+
 journey owner owner 300
 needs_owner() { needs_journey_docker; }
 run_owner() { run_journey owner; }

@@ -418,6 +418,9 @@ impl View<'_> {
         {
             return Some(words::somebody_elses(name));
         }
+        if let Some(agent) = starting.iter().find(|a| self.too_few_devices(a)) {
+            return Some(words::too_few_devices(agent, self.gpus()));
+        }
         let starts = |n: &AgentName| starting.iter().any(|a| &a.name == n);
         let asked = |n: &AgentName| wish.strict && wish.wanted.contains(n);
         let all: Vec<&AgentName> = awake.iter().collect();
@@ -429,6 +432,21 @@ impl View<'_> {
             }
         }
         None
+    }
+
+    /// GPUs of this machine: cards with memory of their own, else the one that shares the system's.
+    fn gpus(&self) -> usize {
+        let of = |kind| self.situation.pools.iter().filter(|p| p.kind == kind).count();
+        of(PoolKind::Vram).max(of(PoolKind::Unified))
+    }
+
+    /// A model that is split over more GPUs than there are does not start, however much memory is free. A machine
+    /// without any is not judged: there the parts are processes.
+    fn too_few_devices(&self, agent: &Agent) -> bool {
+        let gpus = self.gpus();
+        agent.on_device()
+            && gpus > 0
+            && usize::try_from(agent.tensor_parallel).is_ok_and(|parts| parts > gpus)
     }
 
     /// Pinned agents that a switch keeps though the profile does not hold them.

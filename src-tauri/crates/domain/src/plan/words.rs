@@ -322,6 +322,18 @@ pub(super) fn in_conflict(
     )
 }
 
+/// A model that is split over more GPUs than this machine has.
+pub(super) fn too_few_devices(agent: &Agent, gpus: usize) -> (String, String) {
+    let there = if gpus == 1 { "has one".to_owned() } else { format!("has {gpus}") };
+    (
+        format!(
+            "{} is split over {} GPUs, and this machine {there}.",
+            agent.display_name, agent.tensor_parallel
+        ),
+        format!("Lower tensor_parallel in [agents.{}], and choose a model that then fits.", agent.name),
+    )
+}
+
 /// A server that is not ours is asleep: nothing here can wake it.
 pub(super) fn somebody_elses(name: &AgentName) -> (String, String) {
     (

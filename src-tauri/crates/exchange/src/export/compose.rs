@@ -26,11 +26,17 @@ pub fn export_compose(stack: &Stack) -> Export {
         .zip(&prefixes)
         .filter(|(a, _)| matches!(a.runs, Runs::Container { .. }) && a.served_by.is_none())
         .collect();
+    let ollama = stack.agents.iter().find(|a| matches!(a.runs, Runs::Ollama { .. }));
     notes.extend(stack.agents.iter().filter_map(left_out));
+    if services.is_empty() && ollama.is_none() {
+        notes.push(
+            "Nothing of this stack runs in a container, so there is no compose file to write.".to_owned(),
+        );
+        return Export { files: Vec::new(), notes };
+    }
     yaml.line(0, "services:");
-    if services.is_empty() {
-        yaml.0.truncate(yaml.0.len() - 1);
-        yaml.0.push_str(" {}\n");
+    if let Some(agent) = ollama {
+        daemon(&mut yaml, agent.port);
     }
     for (i, (agent, prefix)) in services.iter().enumerate() {
         let before: Vec<&Agent> = services[..i].iter().map(|(a, _)| *a).collect();
@@ -47,7 +53,7 @@ pub fn export_compose(stack: &Stack) -> Export {
         "A compose file knows no memory plan: whether a profile fits is not checked when it is started there.".to_owned(),
     );
     let mut env_notes = Vec::new();
-    let env = variables::all(stack, &mut env_notes);
+    let env = read_by(&yaml.0, &variables::all(stack, &mut env_notes));
     notes.extend(env_notes);
     Export {
         files: vec![
@@ -56,6 +62,18 @@ pub fn export_compose(stack: &Stack) -> Export {
         ],
         notes,
     }
+}
+
+/// Of the variables those that the compose file reads, and those of the gateway: a name that nothing reads would only
+/// look like a setting.
+fn read_by(yaml: &str, env: &str) -> String {
+    let kept = |line: &&str| match line.split_once('=') {
+        Some((name, _)) if !name.starts_with('#') => {
+            yaml.contains(&format!("${{{name}}}")) || name.starts_with("BIFROST_")
+        }
+        _ => true,
+    };
+    env.lines().filter(kept).map(|line| format!("{line}\n")).collect()
 }
 
 struct Yaml(String);
@@ -77,6 +95,17 @@ fn profiles_of(agent: &Agent, stack: &Stack) -> Vec<String> {
     let names: Vec<String> = of.map(|p| p.name.clone()).collect();
     // Without a profile a service is in all of them.
     if names.len() == stack.profiles.len() { Vec::new() } else { names }
+}
+
+/// The one daemon that serves all of Ollama's models; which those are is a matter of `ollama pull`.
+fn daemon(yaml: &mut Yaml, port: u16) {
+    yaml.line(1, "ollama:");
+    yaml.line(2, "image: docker.io/ollama/ollama");
+    yaml.line(2, "container_name: ollama");
+    yaml.line(2, &format!("ports: [{}]", quote(&format!("127.0.0.1:{port}:11434"))));
+    yaml.line(2, "restart: \"no\"");
+    yaml.line(2, "volumes:");
+    mount(yaml, "\"${OLLAMA_HOME:-~/.ollama}\"", "/root/.ollama", false);
 }
 
 fn service(yaml: &mut Yaml, agent: &Agent, prefix: &str, before: &[&Agent], stack: &Stack) {

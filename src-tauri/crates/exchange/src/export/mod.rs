@@ -47,7 +47,9 @@ fn left_out(agent: &Agent) -> Option<String> {
             Some(format!("{name} is a process of this machine and no container; it is left out."))
         }
         Runs::External { .. } => Some(format!("{name} is run by somebody else; it is left out.")),
-        Runs::Ollama { .. } => Some(format!("{name} is a model of the Ollama daemon here; it is left out.")),
+        Runs::Ollama { .. } => {
+            Some(format!("{name} is a model of Ollama: fetch it there with `ollama pull {}`.", agent.model))
+        }
     }
 }
 

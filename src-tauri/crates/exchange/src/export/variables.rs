@@ -46,7 +46,9 @@ pub(super) fn of(agent: &Agent, prefix: &str, stack: &Stack) -> Vec<(String, Str
             add("GPU_UTIL", super::share(agent, stack));
             add("MAX_LEN", agent.context.to_string());
             add("MAX_NUM_SEQS", agent.sequences.to_string());
-            add("KV_CACHE_DTYPE", agent.kv_dtype.clone().unwrap_or_else(|| "auto".to_owned()));
+            if let Some(kv_dtype) = &agent.kv_dtype {
+                add("KV_CACHE_DTYPE", kv_dtype.clone());
+            }
         }
         BackendKind::LlamaCpp => {
             add("GGUF", file_name(&agent.model).to_owned());

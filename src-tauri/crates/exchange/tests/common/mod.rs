@@ -1,4 +1,5 @@
 //! What the tests of this crate share.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fmt::Write as _;
 use std::path::Path;
