@@ -1,5 +1,7 @@
 //! Command lines of model servers, read back.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 use domain::secret::Secret;
 use domain::server_line::{ServerLine, split_shell};
 use domain::stack::BackendKind;
@@ -285,9 +287,9 @@ fn written(line: &ServerLine, joined: bool) -> Vec<String> {
     let mut flag = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             if joined {
-                words.push(format!("{name}={value}"))
+                words.push(format!("{name}={value}"));
             } else {
-                words.extend([name.to_owned(), value])
+                words.extend([name.to_owned(), value]);
             }
         }
     };

@@ -193,6 +193,8 @@ impl Lines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn of(text: &str) -> Vec<(String, String, u32)> {
@@ -240,7 +242,7 @@ mod tests {
     fn a_value_that_doubles_itself_is_refused() {
         let mut text = format!("A0={}\n", "x".repeat(1000));
         for i in 1..20 {
-            text.push_str(&format!("A{i}=${{A{0}}}${{A{0}}}\n", i - 1));
+            let _ = writeln!(text, "A{i}=${{A{0}}}${{A{0}}}", i - 1);
         }
         let file = SourceFile { name: ".env".into(), text };
         assert!(read(&file).is_err());

@@ -327,12 +327,12 @@ pub(crate) fn gateway(vars: &mut Vars<'_>, agents: &mut [Draft], report: &mut Re
     }
     let ttl = vars
         .number("BIFROST_ODIN_TTL", "odin", report, |t| t.parse::<u64>().ok().filter(|s| *s < 365 * 86_400));
-    if let Some(seconds) = ttl.filter(|s| *s > 0) {
-        if let Some(odin) = agents.iter_mut().find(|a| a.name == "odin") {
-            odin.ttl = Some(seconds);
-            let message = "Odin sleeps again after so long without a request.";
-            report.understood(&vars.place("BIFROST_ODIN_TTL"), Some("odin"), "BIFROST_ODIN_TTL", message);
-        }
+    if let Some(seconds) = ttl.filter(|s| *s > 0)
+        && let Some(odin) = agents.iter_mut().find(|a| a.name == "odin")
+    {
+        odin.ttl = Some(seconds);
+        let message = "Odin sleeps again after so long without a request.";
+        report.understood(&vars.place("BIFROST_ODIN_TTL"), Some("odin"), "BIFROST_ODIN_TTL", message);
     }
     let names: BTreeMap<&str, &str> = BTreeMap::from([
         ("BIFROST_ODIN_COOLDOWN", "A pause between two summons is no setting of a stack; it was left out."),

@@ -181,10 +181,7 @@ fn secrets(draft: &mut Draft, report: &mut Report) {
     let (place, name) = (draft.place.clone(), draft.name.clone());
     for key in draft.env.keys().cloned().collect::<Vec<_>>() {
         let value = draft.env.get(&key).cloned().unwrap_or_default();
-        if is_secret_name(&key) {
-            report.secret(&place, Some(&name), &key, &value);
-            draft.env.remove(&key);
-        } else if report.holds_secret(&value) {
+        if is_secret_name(&key) || report.holds_secret(&value) {
             report.secret(&place, Some(&name), &key, &value);
             draft.env.remove(&key);
         }

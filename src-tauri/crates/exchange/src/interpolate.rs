@@ -38,9 +38,7 @@ fn expand<'v>(
             return Ok(out);
         }
         *at += 1;
-        if c != '$' {
-            out.push(c);
-        } else {
+        if c == '$' {
             match chars.get(*at) {
                 Some('$') => {
                     *at += 1;
@@ -57,6 +55,8 @@ fn expand<'v>(
                 // `$(…)`, `$5` and a lone `$` are letters here: nothing is ever run.
                 _ => out.push('$'),
             }
+        } else {
+            out.push(c);
         }
         if out.len() > LONGEST {
             return Err("with its variables put in it is longer than any value".to_owned());
@@ -96,10 +96,8 @@ fn braced<'v>(
     let word = expand(chars, at, lookup, depth + 1)?;
     *at += 1;
     match (operator, there) {
-        (Some('-'), Some(value)) => out.push_str(value),
-        (Some('-'), None) => out.push_str(&word),
-        (Some('+'), Some(_)) => out.push_str(&word),
-        (Some('?'), Some(value)) => out.push_str(value),
+        (Some('-' | '?'), Some(value)) => out.push_str(value),
+        (Some('-'), None) | (Some('+'), Some(_)) => out.push_str(&word),
         (Some('?'), None) => return Err(format!("{name} must be set, and is not")),
         _ => {}
     }

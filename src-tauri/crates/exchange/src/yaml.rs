@@ -227,9 +227,10 @@ impl Reader<'_> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key, .. }) => match key.take() {
-                Some((key, line)) => entries.push((key, line, node)),
-                None => {
+            Some(Open::Map { entries, key, .. }) => {
+                if let Some((key, line)) = key.take() {
+                    entries.push((key, line, node));
+                } else {
                     let text = match &node.value {
                         Value::Text(text) => text.clone(),
                         Value::Null => "null".to_owned(),
@@ -244,7 +245,7 @@ impl Reader<'_> {
                     };
                     *key = Some((text, line));
                 }
-            },
+            }
         }
         Ok(())
     }
@@ -303,6 +304,8 @@ fn fail(name: &str, line: u32, what: &str, next: &str) -> ImportError {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn fails(text: &str) -> String {
@@ -324,7 +327,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..12 {
             let before = vec![format!("*a{}", i - 1); 10].join(", ");
-            text.push_str(&format!("a{i}: &a{i} [{before}]\n"));
+            let _ = writeln!(text, "a{i}: &a{i} [{before}]");
         }
         assert!(fails(&text).contains("hundred thousand"));
         let deep = format!("{}{}", "[".repeat(90), "]".repeat(90));
@@ -334,10 +337,10 @@ mod tests {
         // Merge keys copy too.
         let mut text = String::from("a0: &a0\n");
         for i in 0..400 {
-            text.push_str(&format!("  k{i}: x\n"));
+            let _ = writeln!(text, "  k{i}: x");
         }
         for i in 0..400 {
-            text.push_str(&format!("b{i}:\n  <<: *a0\n"));
+            let _ = write!(text, "b{i}:\n  <<: *a0\n");
         }
         assert!(fails(&text).contains("hundred thousand"));
     }

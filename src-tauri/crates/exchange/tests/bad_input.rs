@@ -1,4 +1,5 @@
 //! What nobody should be able to do with a file that is imported.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
 
@@ -6,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::resolved;
 use domain::memory::{Bytes, GIB};
+use std::fmt::Write as _;
+
 use exchange::{Facts, Import, ImportError, SourceFile, import_compose, import_env, import_stack};
 use proptest::prelude::*;
 
@@ -82,7 +85,7 @@ fn circles_are_named() {
 fn a_bomb_is_refused_at_once() {
     let mut text = String::from("x-0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
     for i in 1..10 {
-        text.push_str(&format!("x-{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+        let _ = writeln!(text, "x-{i}: &a{i} [{}]", vec![format!("*a{}", i - 1); 10].join(", "));
     }
     text.push_str("services: {one: {image: a, command: *a9}}\n");
     let begun = Instant::now();

@@ -1,4 +1,5 @@
 //! What is exported, and that it comes back.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
 
@@ -43,7 +44,7 @@ fn essence(stack: &Stack) -> String {
 fn back(stack: &Stack) -> Stack {
     let export = export_compose(stack);
     let [compose, env]: [SourceFile; 2] = export.files.try_into().expect("two files");
-    let import = import_compose(&[compose.clone()], Some(&env), &MACHINE)
+    let import = import_compose(std::slice::from_ref(&compose), Some(&env), &MACHINE)
         .unwrap_or_else(|e| panic!("{e} {}\n{}", e.next, compose.text));
     assert!(import.not_understood.is_empty(), "{}", report(&import));
     resolved(&import.stack)

@@ -141,6 +141,7 @@ pub struct Learned {
     pub starts: u32,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "a shape on the wire: each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct AgentStatus {
     pub name: String,

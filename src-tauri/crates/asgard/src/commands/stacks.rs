@@ -64,12 +64,11 @@ pub(super) async fn preset(screen: Screen, what: PresetCommand) -> Result<Answer
         }
         PresetCommand::Use { name, dry_run } => {
             let asked = PresetRequest { name, dry_run };
-            let used: PresetUsed = match client {
-                Some(client) => super::read(&client.call_value("use_preset", json!(asked)).await?)?,
-                None => {
-                    ready(&ground)?;
-                    app::use_preset(&ground, &asked)?
-                }
+            let used: PresetUsed = if let Some(client) = client {
+                super::read(&client.call_value("use_preset", json!(asked)).await?)?
+            } else {
+                ready(&ground)?;
+                app::use_preset(&ground, &asked)?
             };
             screen.document(&used);
             if used.written {
@@ -111,15 +110,14 @@ pub(super) async fn import(screen: Screen, what: ImportWhat) -> Result<Answer, A
         write,
     };
     let (client, ground) = sides().await?;
-    let imported: Imported = match client.filter(|_| write) {
-        Some(client) => super::read(&client.call_value("import", json!(request)).await?)?,
-        None => {
-            if write {
-                ready(&ground)?;
-            }
-            let secrets = store::secrets::Secrets::open(&ground.paths);
-            app::import(&ground, &secrets, &request).await?
+    let imported: Imported = if let Some(client) = client.filter(|_| write) {
+        super::read(&client.call_value("import", json!(request)).await?)?
+    } else {
+        if write {
+            ready(&ground)?;
         }
+        let secrets = store::secrets::Secrets::open(&ground.paths);
+        app::import(&ground, &secrets, &request).await?
     };
     if let Some(out) = &out {
         put_new(out, &imported.stack)?;

@@ -49,7 +49,7 @@ fn of_agent(agent: &Agent) -> Vec<Surface> {
         }
         Runs::Process { command } => add(SurfaceKind::Command, command.join(" ")),
         Runs::External { endpoint } | Runs::Ollama { endpoint } => {
-            add(SurfaceKind::Endpoint, endpoint.clone())
+            add(SurfaceKind::Endpoint, endpoint.clone());
         }
     }
     for model in std::iter::once(&agent.model).chain(&agent.draft_model) {

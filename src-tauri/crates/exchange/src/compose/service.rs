@@ -51,22 +51,19 @@ pub(super) fn read(
     let mounted = service.node.get("volumes").map(|n| mounts(n)).unwrap_or_default();
     keys(service, &mut draft, &mounted, report);
     for profile in service.node.get("profiles").map(|n| texts(n)).unwrap_or_default() {
-        match name_of(&profile) {
-            Some(profile) => {
-                if !house.explicit && !house.profiles.contains(&profile) {
-                    house.profiles.push(profile.clone());
-                }
-                draft.profiles.push(profile);
+        if let Some(profile) = name_of(&profile) {
+            if !house.explicit && !house.profiles.contains(&profile) {
+                house.profiles.push(profile.clone());
             }
-            None => {
-                let message = format!("No profile can be called {}.", quoted(&profile));
-                report.not_understood(
-                    &draft.place,
-                    Some(&draft.name),
-                    &format!("{}.profiles", draft.what),
-                    message,
-                );
-            }
+            draft.profiles.push(profile);
+        } else {
+            let message = format!("No profile can be called {}.", quoted(&profile));
+            report.not_understood(
+                &draft.place,
+                Some(&draft.name),
+                &format!("{}.profiles", draft.what),
+                message,
+            );
         }
     }
     // Whoever lists several profiles means them as they are.
@@ -89,19 +86,20 @@ fn command(service: &Service, what: &str, report: &mut Report) -> Option<Vec<Str
         let Some(node) = service.node.get(key) else { continue };
         match node.text() {
             None => words.extend(texts(node)),
-            Some(text) => match split_shell(text) {
-                Some(split) => words.extend(split),
-                None => {
+            Some(text) => {
+                if let Some(split) = split_shell(text) {
+                    words.extend(split);
+                } else {
                     report.not_understood(
-                        &Place::at(&service.file, node.line),
-                        None,
-                        &format!("{what}.{key}"),
-                        "It holds a command to be run, or a quote that does not end. Nothing is run here, so no agent \
-                         was made of it.",
-                    );
+                    &Place::at(&service.file, node.line),
+                    None,
+                    &format!("{what}.{key}"),
+                    "It holds a command to be run, or a quote that does not end. Nothing is run here, so no agent \
+                     was made of it.",
+                );
                     return None;
                 }
-            },
+            }
         }
     }
     Some(words)

@@ -164,27 +164,24 @@ fn service(yaml: &mut Yaml, agent: &Agent, prefix: &str, before: &[&Agent], stac
 
 fn volumes(yaml: &mut Yaml, agent: &Agent) {
     yaml.line(2, "volumes:");
-    match agent.backend {
-        BackendKind::LlamaCpp => {
-            let mut seen: Vec<&str> = Vec::new();
-            for (model, target) in [(Some(&agent.model), "/models"), (agent.draft_model.as_ref(), "/draft")] {
-                let Some((folder, _)) = model.filter(|m| m.starts_with('/')).and_then(|m| m.rsplit_once('/'))
-                else {
-                    continue;
-                };
-                if !seen.contains(&target) {
-                    seen.push(target);
-                    mount(yaml, &quote(if folder.is_empty() { "/" } else { folder }), target, true);
-                }
-            }
-            if seen.is_empty() {
-                mount(yaml, "\"${HF_HOME:-~/.cache/huggingface}\"", "/root/.cache/huggingface", false);
+    if agent.backend == BackendKind::LlamaCpp {
+        let mut seen: Vec<&str> = Vec::new();
+        for (model, target) in [(Some(&agent.model), "/models"), (agent.draft_model.as_ref(), "/draft")] {
+            let Some((folder, _)) = model.filter(|m| m.starts_with('/')).and_then(|m| m.rsplit_once('/'))
+            else {
+                continue;
+            };
+            if !seen.contains(&target) {
+                seen.push(target);
+                mount(yaml, &quote(if folder.is_empty() { "/" } else { folder }), target, true);
             }
         }
-        _ => {
+        if seen.is_empty() {
             mount(yaml, "\"${HF_HOME:-~/.cache/huggingface}\"", "/root/.cache/huggingface", false);
-            mount(yaml, "\"${VLLM_CACHE:-~/.cache/vllm}\"", "/root/.cache/vllm", false);
         }
+    } else {
+        mount(yaml, "\"${HF_HOME:-~/.cache/huggingface}\"", "/root/.cache/huggingface", false);
+        mount(yaml, "\"${VLLM_CACHE:-~/.cache/vllm}\"", "/root/.cache/vllm", false);
     }
 }
 
