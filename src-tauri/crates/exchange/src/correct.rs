@@ -104,6 +104,11 @@ pub(crate) fn correct(draft: &mut Draft, report: &mut Report) {
     }
 }
 
+/// Whether Asgard sets this variable itself.
+pub(crate) fn is_own(variable: &str) -> bool {
+    RESERVED_ENV.contains(&variable) || variable.starts_with("ASGARD_")
+}
+
 fn image(draft: &Draft, report: &mut Report) {
     let Some(image) = &draft.image else { return };
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -128,7 +133,7 @@ fn environment(draft: &mut Draft, report: &mut Report) {
     let vllm = draft.backend() == BackendKind::Vllm;
     draft.env.retain(|key, _| {
         let at = format!("{what}.environment.{key}");
-        if RESERVED_ENV.contains(&key.as_str()) || key.starts_with("ASGARD_") {
+        if is_own(key) {
             report.understood(&place, Some(&name), &at, "Asgard sets this itself.");
             return false;
         }

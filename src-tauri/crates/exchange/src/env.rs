@@ -173,6 +173,7 @@ fn agent(
         }
         (_, _, Some(model), gguf) => {
             if gguf.is_some() {
+                vars.used.insert(format!("LLAMA_{}_PORT", known.prefix));
                 report.understood(
                     &vars.place(&key("GGUF")),
                     Some(name),

@@ -173,7 +173,8 @@ fn unset(draft: &mut Draft, report: &mut Report) {
         }
     }
     line.rest = kept;
-    draft.env.retain(|key, value| !gone(value, &format!("environment.{key}")));
+    // What Asgard sets itself hangs on nothing.
+    draft.env.retain(|key, value| correct::is_own(key) || !gone(value, &format!("environment.{key}")));
 }
 
 /// Takes tokens out of what would be written down.
@@ -326,10 +327,13 @@ fn settle(house: &Household, agents: Vec<Draft>, facts: &Facts) -> Settled {
         };
         profiles.push(("standard".to_owned(), names(&standard)));
         for agent in agents.iter().filter(|a| !standard.iter().any(|s| s.name == a.name)) {
-            let mut members: Vec<&Draft> = always.iter().copied().filter(|a| a.name != agent.name).collect();
-            members.push(agent);
             let others = standard.iter().copied().filter(|s| !at_odds(&conflicts, &s.name, &agent.name));
-            profiles.push((agent.name.clone(), names(&together(members, others, facts))));
+            // Thor is always awake; another leader, and the rest, where they fit beside it.
+            let thor = always.iter().copied().filter(|a| a.name == "thor");
+            let first: Vec<&Draft> = thor.chain([agent]).collect();
+            let mut members = together(first, always.iter().copied().chain(others), facts);
+            members.sort_by_key(|m| agents.iter().position(|a| a.name == m.name));
+            profiles.push((agent.name.clone(), names(&members)));
         }
     } else {
         let mut listed = house.profiles.clone();

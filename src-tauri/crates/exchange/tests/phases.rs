@@ -23,6 +23,7 @@ fn each_phase_is_read_from_its_compose_files() {
         ("phase-4", &["gpu-all.yml"]),
         ("phase-5", &["hybrid.yml"]),
         ("phase-6", &["hybrid.yml"]),
+        ("phase-ollama", &["ollama.yml"]),
     ] {
         let import = compose(phase, files, &MACHINE);
         resolved(&import.stack);
@@ -34,7 +35,7 @@ fn each_phase_is_read_from_its_compose_files() {
 
 #[test]
 fn each_phase_is_read_from_its_env() {
-    for phase in ["phase-1", "phase-3", "phase-4", "phase-5", "phase-6"] {
+    for phase in ["phase-1", "phase-3", "phase-4", "phase-5", "phase-6", "phase-ollama"] {
         let env = fixture(phase, "strix.env");
         let import = import_env(&env, &MACHINE).unwrap_or_else(|e| panic!("{phase}: {e}"));
         resolved(&import.stack);
@@ -74,5 +75,19 @@ fn the_tokens_are_nowhere_but_among_the_secrets() {
             let secrets: Vec<_> = import.secrets.iter().map(|(n, s)| (n.as_str(), s.reveal())).collect();
             assert_eq!(secrets, [("HF_TOKEN", TOKEN)], "{phase}");
         }
+    }
+}
+
+#[test]
+fn an_agent_that_takes_nearly_everything_is_awake_alone() {
+    let env = exchange::SourceFile {
+        name: ".env".to_owned(),
+        text: "ORCH_MODEL=openai/gpt-oss-120b\nORCH_GPU_UTIL=0.85\nFAST_MODEL=Qwen/Qwen2.5-7B-Instruct\nFAST_GPU_UTIL=0.70\n"
+            .to_owned(),
+    };
+    for facts in [MACHINE, Facts::default()] {
+        let stack = resolved(&import_env(&env, &facts).expect("imported").stack);
+        let fast = stack.profile("fast").expect("a profile of its own");
+        assert_eq!(fast.agents.iter().map(domain::agent::AgentName::as_str).collect::<Vec<_>>(), ["fast"]);
     }
 }
