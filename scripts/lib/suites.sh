@@ -98,6 +98,10 @@ journey exchange_compose exchange 120
 needs_exchange() { commands docker-compose; }
 run_exchange() { run_journey exchange_compose; }
 
+journey images images 300
+needs_images() { needs_registry; }
+run_images() { run_journey images; }
+
 journey owner owner 300
 needs_owner() { needs_journey_docker; }
 run_owner() { run_journey owner; }

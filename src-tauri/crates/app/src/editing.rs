@@ -100,6 +100,10 @@ fn defaults(agent: &Agent) -> BTreeMap<String, Value> {
         ("drain".to_owned(), json!(format!("{} s", agent.drain.as_secs()))),
         ("load_timeout".to_owned(), json!(format!("{} s", agent.load_timeout.as_secs()))),
         ("min_residency".to_owned(), json!(format!("{} s", agent.min_residency.as_secs()))),
+        (
+            "request_timeout".to_owned(),
+            json!(format!("{} s", agent.request_timeout.map_or(0, |t| t.as_secs()))),
+        ),
         ("pinned".to_owned(), json!(agent.pinned)),
         ("glyph".to_owned(), json!(agent.glyph.as_deref().unwrap_or(agent.name.as_str()))),
         ("color".to_owned(), json!(agent.color.as_deref().unwrap_or(agent.name.as_str()))),

@@ -118,8 +118,15 @@ pub fn use_preset(ground: &Ground, asked: &PresetRequest) -> Result<PresetUsed, 
             format!("Choose one of: {}.", names.join(", ")),
         )
     })?;
+    if preset.scale > 1 && ground.scale == 1 && !asked.dry_run {
+        return Err(ApiError::new(
+            Code::Usage,
+            format!("{} plays on a machine of its own, of 128 MB.", preset.name),
+            "Start it with: asgard serve --rehearsal",
+        ));
+    }
     let path = ground.stack_file();
-    let text = preset.text_scaled(ground.scale);
+    let text = if ground.scale == 1 { preset.text() } else { preset.text_scaled(ground.scale) };
     let kept = if asked.dry_run {
         None
     } else {

@@ -70,7 +70,11 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
             .is_none_or(|at| at.elapsed() >= if lookers.any() { AROUND } else { AROUND_OTHERWISE })
         {
             looked_around = Some(Instant::now());
-            crate::neighbours::look(&ctx).await;
+            // Beside the figures, not before them: an engine may take its time to list what it runs.
+            tokio::spawn({
+                let ctx = ctx.clone();
+                async move { crate::neighbours::look(&ctx).await }
+            });
         }
         let pause = if lookers.any() { WHILE_LOOKED_AT } else { OTHERWISE };
         tokio::select! {
