@@ -204,7 +204,7 @@ pub(crate) async fn look_at_external(ctx: &Ctx) {
             // It runs and does not answer yet: it loads, and its memory is as good as taken.
             (None, None) => {
                 let now = state.agents.get(&name).map(|l| l.state);
-                let runs = crate::neighbours::runs(&state, &name);
+                let runs = crate::neighbour_view::runs(&state, &name);
                 if runs && now == Some(AgentState::Asleep) {
                     let detail = Some("Does not answer yet".to_owned());
                     ctx.state.tell(Event::Moved { agent: name, to: AgentState::Loading, detail }).await;

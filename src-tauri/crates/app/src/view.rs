@@ -46,7 +46,7 @@ pub(crate) fn status(state: &State, now: Timestamp) -> Status {
             .collect(),
         notices: notices(state),
         unconfirmed: state.unconfirmed.is_some(),
-        open_neighbours: crate::neighbours::open(state),
+        open_neighbours: crate::neighbour_view::open(state),
         stack: StackName {
             name: state.stack.name.clone(),
             saved: state.source.saved,

@@ -244,7 +244,11 @@ fn concerns_agent(what: What, agent: &Agent) -> bool {
             agent.kv_dtype.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with(prefix))
         }
         What::Argument(argument) => agent.args.iter().any(|a| a == argument),
-        What::Variable(name, value) => agent.env.get(name).is_some_and(|v| v == value),
+        // Who reads it takes "1" and "true" for the same.
+        What::Variable(name, value) => agent
+            .env
+            .get(name)
+            .is_some_and(|v| v == value || (value == "1" && v.trim().eq_ignore_ascii_case("true"))),
         What::Image(part) => {
             matches!(&agent.runs, crate::stack::Runs::Container { image, .. } if image.contains(part))
         }

@@ -41,6 +41,10 @@ use crate::stack::{Agent, ClaimBasis, ProfileName, Stack};
 /// take one unit of ordinary memory: a planned figure, until one was measured. An agent that stays off the GPU takes
 /// all of its claim in ordinary memory.
 pub fn claims(agent: &Agent, pools: &[PoolReading]) -> Shares {
+    // A role is on its server's bytes.
+    if agent.served_by.is_some() {
+        return Shares::new();
+    }
     let devices = devices_of(agent, pools);
     let on_cards = devices.iter().any(|p| p.kind == PoolKind::Vram);
     let parts = u64::try_from(devices.len().max(1)).unwrap_or(1);
@@ -97,7 +101,9 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
     let stack: &Stack = &servers;
     let goal = &on_servers(whole, goal);
     let view = View { stack, situation, ledgers: ledgers(stack, situation)? };
+    // One that still runs by itself, from before it became a role, can be stopped like any other.
     if let Goal::Asleep(name) = goal
+        && view.running(name).is_none()
         && let Some(server) = whole.agent(name).and_then(|a| a.served_by.as_ref())
     {
         return Ok(view.refuse_asleep(name, server));

@@ -14,7 +14,7 @@ use self::agent::AgentCheck;
 use super::quantity::{quoted, size};
 use super::raw::{RawGateway, RawLimit, RawStack};
 use super::suggest::instead_of;
-use super::{Agent, Gateway, MemoryLimits, Profile, Runs, Stack};
+use super::{Agent, Gateway, MemoryLimits, Profile, Stack};
 use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
@@ -106,7 +106,8 @@ pub fn resolve(raw: &RawStack, facts: &Facts) -> Result<Stack, Vec<Problem>> {
     let profiles = profiles(raw, &known, &conflicts, &mut found);
     let base = base(raw, &mut found);
     roles_in_conflict(&profiles, &agents, &conflicts, &mut found);
-    for agent in &agents {
+    // A role has its server's choices: what speaks against them is said once, where they stand.
+    for agent in agents.iter().filter(|a| a.served_by.is_none()) {
         for concern in crate::matrix::concerns(facts.gpu, agent) {
             found.note(&["agents", agent.name.as_str()], concern.sentence);
         }
@@ -244,19 +245,14 @@ fn ports(agents: &[Agent], gateway: &Gateway, found: &mut Findings) {
         let taken = |p: u16| p == gateway.listen.port() || agents.iter().any(|a| a.port == p);
         (from.max(1024)..=u16::MAX).find(|p| !taken(*p)).unwrap_or(from)
     };
-    for (i, agent) in agents.iter().enumerate() {
+    // A role has its server's port, and is no second server there.
+    let servers: Vec<&Agent> = agents.iter().filter(|a| a.served_by.is_none()).collect();
+    for (i, agent) in servers.iter().enumerate() {
         let path = ["agents", agent.name.as_str(), "port"];
         let next = || format!("Give {} a port of its own, such as {}.", agent.name, free(agent.port));
-        // A role has its server's port, and one Ollama serves many.
-        let ollama = |a: &Agent| matches!(a.runs, Runs::Ollama { .. });
-        let clash = |b: &&Agent| {
-            b.port == agent.port
-                && (agent.is_ours() || b.is_ours())
-                && agent.served_by.is_none()
-                && b.served_by.is_none()
-                && !(ollama(agent) && ollama(b))
-        };
-        let earlier = agents[..i].iter().find(clash);
+        // Several agents may share a server that others run, and one Ollama serves many models.
+        let clash = |b: &&&Agent| b.port == agent.port && (agent.is_ours() || b.is_ours());
+        let earlier = servers[..i].iter().find(clash);
         if let Some(earlier) = earlier {
             let message = format!("{} and {} both want port {}.", earlier.name, agent.name, agent.port);
             found.problem(&path, message, next());
@@ -373,7 +369,8 @@ fn roles_in_conflict(
             .flat_map(|(i, a)| profile.agents[i + 1..].iter().map(move |b| (a, b)));
         for (a, b) in pairs {
             let (first, second) = (server(a), server(b));
-            if first == *a && second == *b {
+            // A rule that names the two themselves was said above.
+            if conflicts.iter().any(|set| set.contains(a) && set.contains(b)) {
                 continue;
             }
             let rule = |set: &Vec<AgentName>| {

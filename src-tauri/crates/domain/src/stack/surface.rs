@@ -47,7 +47,7 @@ fn of_agent(agent: &Agent) -> Vec<Surface> {
                 );
             }
         }
-        Runs::Process { command } => add(SurfaceKind::Command, command.join(" ")),
+        Runs::Process { command } => add(SurfaceKind::Command, line(command)),
         Runs::External { endpoint } | Runs::Ollama { endpoint } => {
             add(SurfaceKind::Endpoint, endpoint.clone());
         }
@@ -59,12 +59,21 @@ fn of_agent(agent: &Agent) -> Vec<Surface> {
         }
     }
     if !agent.args.is_empty() {
-        add(SurfaceKind::Argument, agent.args.join(" "));
+        add(SurfaceKind::Argument, line(&agent.args));
     }
     for (name, value) in &agent.env {
         add(SurfaceKind::Variable, format!("{name}={value}"));
     }
     all
+}
+
+/// As one line; a part with a space, a quote or a line break in it is quoted, so that no two lists look the same.
+fn line(parts: &[String]) -> String {
+    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
+    let shown = |part: &String| {
+        if part.is_empty() || part.contains(strange) { format!("{part:?}") } else { part.clone() }
+    };
+    parts.iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// Another surface has another hash.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use domain::Bytes;
 use domain::stack::raw::{RawAgent, RawStack};
-use domain::stack::{Facts, Problem, Stack, resolve};
+use domain::stack::{Facts, Gpu, Problem, Stack, resolve};
 use toml_edit::{Document, Item, TableLike};
 
 use crate::{atomic, identity};
@@ -72,6 +72,11 @@ pub enum SaveError {
 /// Reads and checks the stack file. Without one it is the shipped stack, in the size that `scale` asks for
 /// ([`Facts::scale`]): 1 for a real machine, 1024 for a rehearsal.
 pub fn load(path: &Path, scale: u64) -> Loaded {
+    load_on(path, scale, None)
+}
+
+/// As [`load`]; what is known to go wrong on `gpu` is among the stack's notes.
+pub fn load_on(path: &Path, scale: u64, gpu: Option<Gpu>) -> Loaded {
     let (text, saved) = match read(path) {
         Ok(Some(text)) => (text, true),
         Ok(None) => (shipped_text(scale), false),
@@ -88,7 +93,7 @@ pub fn load(path: &Path, scale: u64) -> Loaded {
     };
     Loaded {
         file: path.to_path_buf(),
-        stack: check(path, &text, scale),
+        stack: check_on(path, &text, scale, gpu),
         hash: identity::hash(text.as_bytes()),
         text,
         saved,
@@ -102,6 +107,16 @@ pub fn shipped_text(scale: u64) -> String {
 
 /// Checks a text as the content of `file`, which need not exist: for an editor that has not saved yet.
 pub fn check(file: &Path, text: &str, scale: u64) -> Result<Stack, Vec<FileProblem>> {
+    check_on(file, text, scale, None)
+}
+
+/// As [`check`]; what is known to go wrong on `gpu` is among the stack's notes.
+pub fn check_on(
+    file: &Path,
+    text: &str,
+    scale: u64,
+    gpu: Option<Gpu>,
+) -> Result<Stack, Vec<FileProblem>> {
     let at = |span: Option<Range<usize>>, message: String, next: String| FileProblem {
         file: file.to_path_buf(),
         line: span.map(|s| line_of(text, s.start)),
@@ -130,7 +145,7 @@ pub fn check(file: &Path, text: &str, scale: u64) -> Result<Stack, Vec<FileProbl
             "Correct this line; `asgard config schema` describes every key.".to_owned(),
         )]
     })?;
-    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu: None };
+    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu };
     resolve(&raw, &facts).map_err(|problems| {
         let mut found: Vec<FileProblem> = problems
             .into_iter()

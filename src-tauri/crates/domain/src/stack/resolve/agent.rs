@@ -227,7 +227,13 @@ impl<'a> AgentCheck<'a> {
                 "Write the path without \"..\".",
             );
         }
-        self.mountable(model);
+        // What others run has its own folders.
+        if !matches!(backend, Some(BackendKind::External | BackendKind::Ollama)) {
+            self.mountable("model", model);
+            if let Some(draft) = self.raw.draft_model.as_deref() {
+                self.mountable("draft_model", draft);
+            }
+        }
         let part = |p: &str| {
             !p.is_empty()
                 && !p.starts_with('.')
@@ -245,19 +251,21 @@ impl<'a> AgentCheck<'a> {
     }
 
     /// The folder of a model file is mounted into the agent's container: it must not be one that holds everything.
-    fn mountable(&mut self, model: &str) {
+    fn mountable(&mut self, key: &str, model: &str) {
         const TOO_MUCH: [&str; 9] =
             ["/", "/etc", "/proc", "/sys", "/dev", "/root", "/home", "/run", "/var/run"];
-        let Some(folder) = model.strip_prefix('/').map(|rest| rest.rsplit_once('/').map_or("", |(f, _)| f))
-        else {
+        if !model.starts_with('/') {
             return;
-        };
-        let folder = format!("/{}", folder.trim_matches('/'));
+        }
+        // "//" and "/./" lead nowhere, and are not there to hide behind.
+        let mut parts: Vec<&str> = model.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+        parts.pop();
+        let folder = format!("/{}", parts.join("/"));
         if TOO_MUCH.contains(&folder.as_str())
             || ["/proc/", "/sys/", "/dev/"].iter().any(|p| folder.starts_with(p))
         {
             self.problem(
-                "model",
+                key,
                 format!(
                     "The folder of {} would be given to the agent, and it holds more than models.",
                     quoted(model)
@@ -348,6 +356,8 @@ impl<'a> AgentCheck<'a> {
         self.look();
         let ttl = self.time("ttl", raw.ttl.as_ref()).filter(|t| !t.is_zero());
         let drain = self.time("drain", raw.drain.as_ref()).unwrap_or(DRAIN);
+        let request_timeout =
+            self.time("request_timeout", raw.request_timeout.as_ref()).filter(|t| !t.is_zero());
         let Some(server) = server else {
             let (message, next) = if wanted == self.name.as_str() {
                 let message = format!("{} cannot be a role on its own server.", self.name.proper());
@@ -385,6 +395,8 @@ impl<'a> AgentCheck<'a> {
             claim: ClaimBasis::Memory(Bytes::ZERO),
             ttl,
             drain,
+            // One that is not written is the server's; zero is none at all.
+            request_timeout: if raw.request_timeout.is_some() { request_timeout } else { server.request_timeout },
             pinned: false,
             served_by: Some(server.name.clone()),
             glyph: raw.glyph.clone(),
@@ -420,6 +432,7 @@ impl<'a> AgentCheck<'a> {
             ("args", raw.args.is_some()),
             ("env", raw.env.is_some()),
             ("load_timeout", raw.load_timeout.is_some()),
+            ("min_residency", raw.min_residency.is_some()),
             ("pinned", raw.pinned.is_some()),
         ];
         for (key, _) in given.iter().filter(|(_, given)| *given) {

@@ -1,0 +1,121 @@
+//! Everything that can happen, as the run loop hears of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api::shapes::activity::Event as ActivityEvent;
+use api::shapes::status::{Failure, Notice};
+use domain::agent::{AgentName, AgentState, Stage};
+use domain::memory::Bytes;
+use domain::plan::Plan;
+use domain::pool::{PoolId, PoolReading, Shares};
+use domain::stack::Stack;
+use engine::Instance;
+use jiff::Timestamp;
+use store::adoptions::Answer;
+use store::confirm::Unconfirmed;
+
+use crate::neighbours::Found;
+use crate::state::{EngineLive, Figures, Operation, StackSource};
+
+/// Everything that can happen. Facts, in the past tense.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    OperationBegan(Operation),
+    /// The steps changed to those of the way back.
+    UndoBegan {
+        plan: Arc<Plan>,
+    },
+    StepBegan {
+        step: usize,
+    },
+    CancelNoLongerPossible,
+    OperationEnded {
+        id: u64,
+    },
+    ProfileChosen(Option<String>),
+    Moved {
+        agent: AgentName,
+        to: AgentState,
+        detail: Option<String>,
+    },
+    Draining {
+        agent: AgentName,
+        until: Timestamp,
+    },
+    Began {
+        agent: AgentName,
+        baseline: Vec<PoolReading>,
+    },
+    Started {
+        agent: AgentName,
+        engine: String,
+        instance: Instance,
+    },
+    Progressed {
+        agent: AgentName,
+        stage: Stage,
+        within: Option<f64>,
+        detail: Option<String>,
+    },
+    Ready {
+        agent: AgentName,
+    },
+    Slept {
+        agent: AgentName,
+    },
+    Failed {
+        agent: AgentName,
+        failure: Failure,
+        log: Arc<Vec<String>>,
+    },
+    Adopted {
+        agent: AgentName,
+        engine: String,
+        instance: Instance,
+        ready: bool,
+    },
+    Read {
+        pools: Vec<PoolReading>,
+        measured: BTreeMap<AgentName, Shares>,
+    },
+    Figured {
+        agent: AgentName,
+        figures: Figures,
+    },
+    Leased(BTreeMap<AgentName, u32>),
+    Lost {
+        pool: PoolId,
+        bytes: Bytes,
+    },
+    EngineSeen(EngineLive),
+    ImagesSeen {
+        to_pull: BTreeSet<AgentName>,
+    },
+    GatewaySeen {
+        address: Option<String>,
+        error: Option<Failure>,
+    },
+    StackRead {
+        stack: Option<Arc<Stack>>,
+        hash: String,
+        source: Arc<StackSource>,
+    },
+    Answered {
+        answers: Arc<Vec<Answer>>,
+    },
+    NeighboursSeen {
+        found: Arc<Vec<Found>>,
+    },
+    Confirming(Option<Arc<Unconfirmed>>),
+    StartTimed {
+        agent: AgentName,
+        median: f64,
+    },
+    Noticed {
+        key: &'static str,
+        notice: Option<Notice>,
+    },
+    Happened(ActivityEvent),
+    ChatsChanged,
+}
