@@ -98,6 +98,9 @@ journey exchange_compose exchange 120
 needs_exchange() { commands docker-compose; }
 run_exchange() { run_journey exchange_compose; }
 
+journey imports imports 300
+run_imports() { run_journey imports; }
+
 journey images images 300
 needs_images() { needs_registry; }
 run_images() { run_journey images; }

@@ -44,5 +44,5 @@ mod world;
 
 pub use commands::App;
 pub use offline::{FromState, OfflinePlan, offline_plan};
-pub use stacks::{Ground, confirm, confirmation, export, ground, import, presets, stack_on, use_preset};
+pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};

@@ -141,6 +141,12 @@ fn add_to_used(situation: &mut Situation) {
 }
 
 fn awake(stack: &Stack, situation: &mut Situation, name: &AgentName, state: AgentState, in_use: u32) {
+    // A role is where its server is, and its requests are its server's.
+    let name = stack.server_of(name);
+    if let Some(known) = situation.running.iter_mut().find(|r| &r.agent == name) {
+        known.in_use = known.in_use.saturating_add(in_use);
+        return;
+    }
     let Some(agent) = stack.agent(name) else { return };
     let reserved: Shares = claims(agent, &situation.pools);
     situation.running.push(Running {

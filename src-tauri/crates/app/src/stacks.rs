@@ -298,6 +298,11 @@ pub fn ground(options: &crate::start::Options) -> Ground {
     Ground { paths: options.paths.clone(), scale: 1, pools: options.machine().pools() }
 }
 
+/// The GPU of this machine, or of a recorded one, where it is one of which is known what works on it.
+pub fn gpu(options: &crate::start::Options) -> Option<domain::stack::Gpu> {
+    options.machine().gpu()
+}
+
 /// The stack in force when no controller runs, its text, and what of it does not hold.
 pub fn stack_on(ground: &Ground) -> (Result<Stack, Vec<StackProblem>>, String) {
     let loaded = stack_file::load(&ground.stack_file(), ground.scale);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use api::shapes::settings::{StackFile, StackProblem};
 use api::{ApiError, Code};
-use domain::stack::Note;
+use domain::stack::{Gpu, Note};
 use serde_json::json;
 use store::stack_file::{self, Loaded};
 
@@ -29,7 +29,7 @@ pub(super) fn run(screen: Screen, what: ConfigCommand) -> Result<Answer, ApiErro
             screen.say(&path.display().to_string());
             Ok(Answer::Yes)
         }
-        ConfigCommand::Check => Ok(check(screen, &path)),
+        ConfigCommand::Check => Ok(check(screen, &path, gpu()?)),
         ConfigCommand::Schema => {
             let schema = stack_file::json_schema();
             screen.document(&schema);
@@ -41,8 +41,13 @@ pub(super) fn run(screen: Screen, what: ConfigCommand) -> Result<Answer, ApiErro
     }
 }
 
-fn check(screen: Screen, path: &Path) -> Answer {
-    let file = document(stack_file::load(path, SCALE));
+/// What is known to go wrong on this machine's GPU is said as well.
+fn gpu() -> Result<Option<Gpu>, ApiError> {
+    Ok(app::gpu(&place::options(place::paths(false)?, false, false)?))
+}
+
+fn check(screen: Screen, path: &Path, gpu: Option<Gpu>) -> Answer {
+    let file = document(stack_file::load_on(path, SCALE, gpu));
     screen.document(&file);
     screen.say(report(&file).trim_end());
     if file.problems.is_empty() { Answer::Yes } else { Answer::No }
@@ -142,7 +147,7 @@ fn edit(screen: Screen, path: &Path) -> Result<Answer, ApiError> {
             "Set EDITOR to another one, or edit the file by hand.",
         ));
     }
-    Ok(check(screen, path))
+    Ok(check(screen, path, gpu()?))
 }
 
 /// `$VISUAL`, `$EDITOR`, else one that most machines have.
@@ -203,7 +208,7 @@ mod tests {
         std::fs::write(&path, "version = 1\nname = \n").unwrap();
         let broken = document(stack_file::load(&path, SCALE));
         assert_eq!(broken.problems[0].line, Some(2));
-        assert_eq!(check(Screen::new(true), &path), Answer::No);
+        assert_eq!(check(Screen::new(true), &path, None), Answer::No);
     }
 
     #[test]
