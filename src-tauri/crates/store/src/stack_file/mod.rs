@@ -111,12 +111,7 @@ pub fn check(file: &Path, text: &str, scale: u64) -> Result<Stack, Vec<FileProbl
 }
 
 /// As [`check`]; what is known to go wrong on `gpu` is among the stack's notes.
-pub fn check_on(
-    file: &Path,
-    text: &str,
-    scale: u64,
-    gpu: Option<Gpu>,
-) -> Result<Stack, Vec<FileProblem>> {
+pub fn check_on(file: &Path, text: &str, scale: u64, gpu: Option<Gpu>) -> Result<Stack, Vec<FileProblem>> {
     let at = |span: Option<Range<usize>>, message: String, next: String| FileProblem {
         file: file.to_path_buf(),
         line: span.map(|s| line_of(text, s.start)),

@@ -396,7 +396,11 @@ impl<'a> AgentCheck<'a> {
             ttl,
             drain,
             // One that is not written is the server's; zero is none at all.
-            request_timeout: if raw.request_timeout.is_some() { request_timeout } else { server.request_timeout },
+            request_timeout: if raw.request_timeout.is_some() {
+                request_timeout
+            } else {
+                server.request_timeout
+            },
             pinned: false,
             served_by: Some(server.name.clone()),
             glyph: raw.glyph.clone(),
