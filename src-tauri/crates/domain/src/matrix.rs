@@ -85,7 +85,7 @@ pub const GFX1151: &[Entry] = &[
         gpu: Gpu::Gfx1151,
         backend: VLLM,
         what: What::KvCache("fp8"),
-        name: "an FP8 KV cache",
+        name: "An FP8 KV cache",
         verdict: Verdict::LosesAccuracy,
         reason: "It is packed in software with scales that nobody calibrated, all of them 1.0.",
         source: "strix-opencode, DECISIONS.md",

@@ -13,6 +13,7 @@ use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
 use domain::plan::{Action, Goal, Plan, Running, claims, plan};
 use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
+use domain::stack::{Agent, ClaimBasis};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -23,7 +24,7 @@ type Held = BTreeMap<AgentName, Shares>;
 
 impl Case {
     fn is_ours(&self, agent: &AgentName) -> bool {
-        self.stack.agent(agent).is_some_and(domain::stack::Agent::is_ours)
+        self.stack.agent(agent).is_some_and(Agent::is_ours)
     }
 
     fn awake_before(&self) -> BTreeSet<AgentName> {
@@ -334,10 +335,84 @@ proptest! {
         }
     }
 
+    /// Roles add no bytes and no steps: a plan is that of their servers, for every goal.
+    #[test]
+    fn a_plan_with_roles_is_the_plan_of_their_servers(case in cases(), masks in any::<[u8; 4]>()) {
+        let with_roles = in_roles(&case, masks);
+        prop_assert_eq!(with_roles.plan(), case.plan());
+    }
+
+    /// What others run is fixed: no step touches it, it is awake afterwards, and where its bytes are in the way of
+    /// what memory alone refuses, it is named.
+    #[test]
+    fn a_server_of_others_is_left_alone_and_named(case in cases()) {
+        let plan = case.plan();
+        let theirs: BTreeSet<AgentName> =
+            case.awake_before().into_iter().filter(|a| !case.is_ours(a)).collect();
+        prop_assert!(plan.steps.iter().all(|s| case.is_ours(&s.agent)));
+        prop_assert!(theirs.is_subset(&plan.awake));
+        let asleep_and_not_ours = matches!(&case.goal, Goal::Awake(a) if !case.is_ours(a));
+        if plan.fits || asleep_and_not_ours || case.breaks_a_rule(&plan.awake) {
+            return Ok(());
+        }
+        // The pool that is short of most, the first of equals.
+        let short = plan.short().expect("a pool is short").ledger.id.clone();
+        let held = case.held_before();
+        for agent in &theirs {
+            let here = held[agent].get(&short).copied().unwrap_or_default().total();
+            if here > Bytes::ZERO {
+                prop_assert!(plan.reason.contains(&agent.proper()), "{} is not named: {}", agent, plan.reason);
+                prop_assert!(plan.reason.contains("of others"), "{}", plan.reason);
+            }
+        }
+    }
+
     #[test]
     fn the_same_arguments_give_the_same_plan(case in cases()) {
         prop_assert_eq!(case.plan(), case.plan());
     }
+}
+
+/// The same case with a role for some agents, which stands for its server in some profiles, rules and the goal, and
+/// beside it in others.
+fn in_roles(case: &Case, masks: [u8; 4]) -> Case {
+    let mut with = case.clone();
+    let role_of = |name: &AgentName| AgentName::new(&format!("{name}-role")).expect("a name");
+    let picked = |mask: u8, name: &AgentName| {
+        let place = case.stack.agents.iter().position(|a| &a.name == name);
+        place.is_some_and(|i| masks[0] & mask & (1 << i) != 0)
+    };
+    for server in case.stack.agents.iter().filter(|a| picked(u8::MAX, &a.name)) {
+        let role = Agent {
+            name: role_of(&server.name),
+            served_by: Some(server.name.clone()),
+            claim: ClaimBasis::Memory(Bytes::ZERO),
+            ..server.clone()
+        };
+        // In front of its server, where order could matter most.
+        with.stack.agents.insert(0, role);
+    }
+    let stands_for =
+        |mask: u8, name: &AgentName| if picked(mask, name) { role_of(name) } else { name.clone() };
+    for profile in &mut with.stack.profiles {
+        profile.agents = profile
+            .agents
+            .iter()
+            .flat_map(|n| {
+                let beside = (picked(masks[2], n) && picked(masks[1], n)).then(|| n.clone());
+                std::iter::once(stands_for(masks[1], n)).chain(beside)
+            })
+            .collect();
+    }
+    for set in &mut with.stack.conflicts {
+        *set = set.iter().map(|n| stands_for(masks[2], n)).collect();
+    }
+    with.goal = match &case.goal {
+        Goal::Awake(n) => Goal::Awake(stands_for(masks[3], n)),
+        Goal::Exactly(all) => Goal::Exactly(all.iter().map(|n| stands_for(masks[3], n)).collect()),
+        other => other.clone(),
+    };
+    with
 }
 
 fn plan_for(case: &Case, goal: &Goal) -> Plan {

@@ -142,14 +142,16 @@ pub(super) fn shortage(facts: &Shortage) -> Option<(String, String)> {
     }
     let with_bytes = |n: &&AgentName| held_by(facts, ledger, std::slice::from_ref(*n)) > Bytes::ZERO;
     let names: Vec<String> = facts.fixed.iter().filter(with_bytes).map(AgentName::proper).collect();
-    let (run, hold, them) = if names.len() == 1 { ("runs", "holds", "it") } else { ("run", "hold", "them") };
+    let one = names.len() == 1;
+    let (run, hold) = if one { ("runs", "holds") } else { ("run", "hold") };
+    let stop = if one { "Stop it where it was" } else { "Stop them where they were" };
     let reason = format!(
         "{reason} {}, which {run} on a server of others, {hold} {} of it.",
         list(&names),
         held.show(ledger.unit())
     );
     let next = if held >= worst.by() {
-        format!("Stop {them} where they were started, or in Settings under Engines, and take the place.")
+        format!("{stop} started, or in Settings under Engines, and take the place.")
     } else {
         next
     };
@@ -186,7 +188,8 @@ fn what_is_short(facts: &Shortage) -> Option<(String, String)> {
         .filter_map(|(_, shares)| shares.get(&ledger.id))
         .map(|s| s.total())
         .sum();
-    let wanted = agents.total().saturating_sub(others);
+    // What others run is no reason for "never": they can stop it.
+    let wanted = agents.total().saturating_sub(others).saturating_sub(held_by(facts, ledger, &facts.fixed));
     let floor = Ledger::other_floor(ledger.kind, ledger.capacity);
     if wanted + floor > ledger.limit {
         return Some(never(facts, ledger, wanted, &place));

@@ -14,7 +14,7 @@ use self::agent::AgentCheck;
 use super::quantity::{quoted, size};
 use super::raw::{RawGateway, RawLimit, RawStack};
 use super::suggest::instead_of;
-use super::{Agent, Gateway, MemoryLimits, Profile, Stack};
+use super::{Agent, Gateway, MemoryLimits, Profile, Runs, Stack};
 use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
@@ -251,7 +251,10 @@ fn ports(agents: &[Agent], gateway: &Gateway, found: &mut Findings) {
         let path = ["agents", agent.name.as_str(), "port"];
         let next = || format!("Give {} a port of its own, such as {}.", agent.name, free(agent.port));
         // Several agents may share a server that others run, and one Ollama serves many models.
-        let clash = |b: &&&Agent| b.port == agent.port && (agent.is_ours() || b.is_ours());
+        let ollama = |a: &Agent| matches!(a.runs, Runs::Ollama { .. });
+        let clash = |b: &&&Agent| {
+            b.port == agent.port && (agent.is_ours() || b.is_ours()) && !(ollama(agent) && ollama(b))
+        };
         let earlier = servers[..i].iter().find(clash);
         if let Some(earlier) = earlier {
             let message = format!("{} and {} both want port {}.", earlier.name, agent.name, agent.port);
