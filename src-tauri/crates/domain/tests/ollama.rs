@@ -94,7 +94,7 @@ fn it_is_woken_and_put_to_sleep_by_plans() {
     assert_eq!(asleep.pools[0].planned, common::gb(9.0));
     let awake = common::with(&stack, machine(), &[("eir", AgentState::Ready, 0)]);
     let nobody = plan(&stack, &awake, &Goal::Nobody).expect("a plan");
-    assert_eq!(nobody.stops().map(|a| a.as_str()).collect::<Vec<_>>(), ["eir"]);
+    assert_eq!(nobody.stops().map(domain::AgentName::as_str).collect::<Vec<_>>(), ["eir"]);
 }
 
 /// The folder of a model file is given to the container that reads it.
