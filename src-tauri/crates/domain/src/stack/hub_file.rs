@@ -31,6 +31,16 @@ impl HubFile {
     }
 }
 
+/// The first part of a split model, where `model` is a later one: of "a-00002-of-00003.gguf" it is
+/// "a-00001-of-00003.gguf".
+pub(super) fn first_part(model: &str) -> Option<String> {
+    let (rest, parts) = model.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| (text.len() == 5).then(|| text.parse::<u32>().ok()).flatten();
+    let (part, _) = (number(part)?, number(parts)?);
+    (part != 1).then(|| format!("{stem}-00001-of-{parts}.gguf"))
+}
+
 impl fmt::Display for HubFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.repo, self.file)
@@ -39,7 +49,16 @@ impl fmt::Display for HubFile {
 
 #[cfg(test)]
 mod tests {
-    use super::HubFile;
+    use super::{HubFile, first_part};
+
+    #[test]
+    fn a_split_model_begins_with_its_first_part() {
+        let first = |name| first_part(name);
+        assert_eq!(first("/m/a-00002-of-00003.gguf").as_deref(), Some("/m/a-00001-of-00003.gguf"));
+        for whole in ["/m/a-00001-of-00003.gguf", "/m/a.gguf", "/m/a-2-of-3.gguf", "a-of-b.gguf"] {
+            assert_eq!(first(whole), None, "{whole}");
+        }
+    }
 
     #[test]
     fn a_file_of_the_hub_is_told_from_a_path_and_from_an_id() {

@@ -3,6 +3,7 @@
 //! Two types on purpose. [`raw::RawStack`] is exactly what the file says; [`resolve`] checks it and gives the
 //! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
 
+mod changed;
 mod hash;
 mod hub_file;
 mod quantity;
@@ -22,6 +23,7 @@ use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
 
+pub use changed::{Diff, changed};
 pub use hash::{agent_hash, hash};
 pub use hub_file::HubFile;
 pub use resolve::{Facts, Gpu, Note, Problem, resolve};
@@ -42,6 +44,8 @@ pub struct Stack {
     pub agents: Vec<Agent>,
     pub profiles: Vec<Profile>,
     pub gateway: Gateway,
+    /// The GPU whose known limits the choices were held against.
+    pub gpu: Option<Gpu>,
     /// What is allowed but worth knowing.
     pub notes: Vec<Note>,
 }

@@ -123,6 +123,7 @@ pub fn resolve(raw: &RawStack, facts: &Facts) -> Result<Stack, Vec<Problem>> {
         agents,
         profiles,
         gateway,
+        gpu: facts.gpu,
         notes: found.notes,
     })
 }

@@ -94,6 +94,7 @@ pub(crate) fn stack(agents: Vec<Agent>, profiles: Vec<Profile>, conflicts: &[&[&
         agents,
         profiles,
         gateway: Gateway::default(),
+        gpu: None,
         notes: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::quantity::{quoted, size, time};
 use super::super::raw::{RawAgent, RawSize, RawTime};
 use super::super::suggest::instead_of;
-use super::super::{Agent, BackendKind, ClaimBasis, Runs, Tier};
+use super::super::{Agent, BackendKind, ClaimBasis, HubFile, Runs, Tier, hub_file};
 use super::{Facts, Findings};
 use crate::agent::AgentName;
 use crate::catalog::{KnownModel, known_model};
@@ -27,6 +27,10 @@ const MOST_DEVICES: u32 = 64;
 
 /// Variables that carry a token: the stack file is read by many, and no secret belongs there.
 const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
+
+/// Variables by which a server is made to run code from elsewhere.
+const LOADERS: [&str; 7] =
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "BASH_ENV"];
 
 pub(super) struct AgentCheck<'a> {
     pub(super) name: &'a AgentName,
@@ -239,6 +243,16 @@ impl<'a> AgentCheck<'a> {
                 && !p.starts_with('.')
                 && p.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         };
+        self.named_well(backend, model);
+        if let (Some(BackendKind::LlamaCpp), Some(draft)) = (backend, self.raw.draft_model.as_deref())
+            && HubFile::parse(draft).is_some()
+        {
+            self.problem(
+                "draft_model",
+                format!("{} is a file of the Hub, and only model is looked for there.", quoted(draft)),
+                "Write the whole path of its file.",
+            );
+        }
         let hub_id = model.split('/').count() <= 2 && model.split('/').all(part);
         if !free && !hub_id {
             self.problem(
@@ -248,6 +262,45 @@ impl<'a> AgentCheck<'a> {
             );
         }
         Some(model)
+    }
+
+    /// What can be told of a name where the path or the Hub is no judge of it: a tag of Ollama, a file of the Hub.
+    fn named_well(&mut self, backend: Option<BackendKind>, model: &str) {
+        let strange = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/'));
+        if backend == Some(BackendKind::Ollama) {
+            if model.contains(strange) || model.split('/').any(str::is_empty) {
+                self.problem(
+                    "model",
+                    format!("{} is not a model of Ollama.", quoted(model)),
+                    "Write it as `ollama list` shows it, such as model = \"qwen2.5:14b\".",
+                );
+            }
+            return;
+        }
+        if backend == Some(BackendKind::External) || !is_gguf(model) {
+            return;
+        }
+        let file = HubFile::parse(model);
+        if let (Some(BackendKind::Vllm), Some(file)) = (backend, &file) {
+            self.problem(
+                "model",
+                format!("{} is one file of {}, and vLLM loads whole repositories.", quoted(model), file.repo),
+                "Write backend = \"llama.cpp\", or the id of a repository that vLLM loads.",
+            );
+        } else if let Some(first) = hub_file::first_part(model) {
+            self.problem(
+                "model",
+                format!("{} is not the first part of its model.", quoted(model)),
+                format!("Write {}; the server finds the others beside it.", quoted(&first)),
+            );
+        } else if file.is_none() && !model.starts_with('/') {
+            // An import may not know where a folder begins: said, and left to be completed.
+            let path = ["agents", self.name.as_str(), "model"];
+            self.found.note(
+                &path,
+                format!("{} is neither a whole path nor OWNER/NAME/FILE.gguf of the Hub.", quoted(model)),
+            );
+        }
     }
 
     /// The folder of a model file is mounted into the agent's container: it must not be one that holds everything.
@@ -261,9 +314,10 @@ impl<'a> AgentCheck<'a> {
         let mut parts: Vec<&str> = model.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
         parts.pop();
         let folder = format!("/{}", parts.join("/"));
-        if TOO_MUCH.contains(&folder.as_str())
-            || ["/proc/", "/sys/", "/dev/"].iter().any(|p| folder.starts_with(p))
-        {
+        let below = |roots: &[&str]| roots.iter().any(|root| folder.starts_with(root));
+        // The sockets of engines lie below /run; so do removable disks, each in a folder of its own.
+        let run = below(&["/run/", "/var/run/"]) && !(below(&["/run/media/"]) && parts.len() > 2);
+        if TOO_MUCH.contains(&folder.as_str()) || below(&["/proc/", "/sys/", "/dev/"]) || run {
             self.problem(
                 key,
                 format!(
@@ -384,6 +438,13 @@ impl<'a> AgentCheck<'a> {
             );
         }
         let sequences = self.number("sequences", raw.sequences, MOST_SEQUENCES).unwrap_or(server.sequences);
+        if sequences > server.sequences {
+            self.problem(
+                "sequences",
+                format!("{}'s server works on {} at once.", server.name.proper(), server.sequences),
+                format!("Write sequences = {} or less.", server.sequences),
+            );
+        }
         Some(Agent {
             name: self.name.clone(),
             display_name: self.display_name(),
@@ -391,7 +452,7 @@ impl<'a> AgentCheck<'a> {
             role: raw.role.clone().unwrap_or_default(),
             tier: tier.unwrap_or(Tier::Utility),
             context,
-            sequences: sequences.min(server.sequences),
+            sequences,
             claim: ClaimBasis::Memory(Bytes::ZERO),
             ttl,
             drain,
@@ -469,6 +530,8 @@ impl<'a> AgentCheck<'a> {
                         "Remove {key}; models are fetched before the start, with the token of your own login."
                     ),
                 );
+            } else if LOADERS.contains(&key.as_str()) {
+                self.found.note(&path, format!("{key} makes the server load code from {}.", quoted(value)));
             }
         }
     }
