@@ -31,7 +31,7 @@ pub use launch::{Identity, Launch, Mount, Program};
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// "docker", "podman", "process", "external".
+    /// "docker", "podman", "process", "external", "ollama".
     pub kind: &'static str,
     pub version: Option<String>,
 }

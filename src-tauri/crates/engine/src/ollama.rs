@@ -3,6 +3,7 @@
 //! The API as of Ollama 0.5 and later: `/api/version`, `/api/tags` (what it has), `/api/ps` (what is loaded),
 //! `/api/generate` without a prompt (loads; with `keep_alive` 0 unloads), `/api/pull`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -62,12 +63,6 @@ pub struct OllamaEngine {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Models {
-    #[serde(default)]
-    models: Vec<Entry>,
-}
-
-#[derive(Debug, Default, Deserialize)]
 struct Entry {
     #[serde(default)]
     name: String,
@@ -111,21 +106,25 @@ async fn ask(
 ) -> Result<Vec<u8>, EngineError> {
     let asked = async {
         let answer = request.send().await.map_err(|e| away(endpoint, &e.without_url().to_string()))?;
-        let status = answer.status();
-        let mut bytes = Vec::new();
-        let mut body = answer.bytes_stream();
-        while let Some(piece) = body.next().await {
-            bytes.extend_from_slice(&piece.map_err(|e| away(endpoint, &e.without_url().to_string()))?);
-            if bytes.len() > LARGEST {
-                return Err(failed(endpoint, "its answer is far too large"));
-            }
-        }
-        if status.is_success() { Ok(bytes) } else { Err(refusal(endpoint, status.as_u16(), &bytes)) }
+        whole(answer, endpoint).await
     };
     match timeout(patience, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(away(endpoint, &format!("nothing came within {} s", patience.as_secs()))),
     }
+}
+
+async fn whole(answer: reqwest::Response, endpoint: &str) -> Result<Vec<u8>, EngineError> {
+    let status = answer.status();
+    let mut bytes = Vec::new();
+    let mut body = answer.bytes_stream();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece.map_err(|e| away(endpoint, &e.without_url().to_string()))?);
+        if bytes.len() > LARGEST {
+            return Err(failed(endpoint, "its answer is far too large"));
+        }
+    }
+    if status.is_success() { Ok(bytes) } else { Err(refusal(endpoint, status.as_u16(), &bytes)) }
 }
 
 fn refusal(endpoint: &str, status: u16, body: &[u8]) -> EngineError {
@@ -141,7 +140,48 @@ fn read<T: serde::de::DeserializeOwned>(endpoint: &str, bytes: &[u8]) -> Result<
 
 async fn list(client: &reqwest::Client, endpoint: &str, path: &str) -> Result<Vec<Entry>, EngineError> {
     let bytes = ask(client.get(format!("{endpoint}{path}")), endpoint, SHORT).await?;
-    Ok(read::<Models>(endpoint, &bytes)?.models)
+    // Something else on that port may answer JSON too: without a list it is not Ollama, and not "nothing loaded".
+    match read::<Value>(endpoint, &bytes)?.get_mut("models").map(Value::take) {
+        Some(Value::Null) => Ok(Vec::new()),
+        Some(models) => serde_json::from_value(models)
+            .map_err(|e| failed(endpoint, format!("its list of models cannot be read ({e})"))),
+        None => Err(failed(endpoint, "its answer has no list of models, so it may not be Ollama")),
+    }
+}
+
+fn no_model(model: &str) -> EngineError {
+    EngineError::new(
+        ErrorKind::NoModel,
+        format!("Ollama has no model {model}."),
+        format!("Fetch it with: ollama pull {model}"),
+    )
+}
+
+/// What a pull has told so far: bytes done and in all, by the digest of each of the model's files.
+#[derive(Debug, Default)]
+struct Pulled {
+    files: BTreeMap<String, (u64, u64)>,
+    /// It checks what it fetched, and says nothing before that is done.
+    verifying: bool,
+}
+
+impl Pulled {
+    /// Takes a line; `Err` with Ollama's own sentence. A line that is no JSON says nothing.
+    fn take(&mut self, line: &[u8]) -> Result<Option<StartProgress>, String> {
+        let Ok(said) = serde_json::from_slice::<Value>(line) else { return Ok(None) };
+        if let Some(error) = said["error"].as_str() {
+            return Err(error.chars().take(200).collect());
+        }
+        self.verifying = said["status"].as_str().is_some_and(|s| s.starts_with("verifying"));
+        let (Some(digest), Some(total)) = (said["digest"].as_str(), said["total"].as_u64()) else {
+            return Ok(None);
+        };
+        // The first lines of a file come without "completed".
+        let done = said["completed"].as_u64().unwrap_or(0).min(total);
+        self.files.insert(digest.to_owned(), (done, total));
+        let sum = |of: fn(&(u64, u64)) -> u64| self.files.values().map(of).fold(0, u64::saturating_add);
+        Ok(Some(StartProgress::Pulling { done: sum(|f| f.0), total: Some(sum(|f| f.1)) }))
+    }
 }
 
 /// Every model that a daemon has, and which of them are loaded.
@@ -181,9 +221,12 @@ impl OllamaEngine {
     }
 
     fn endpoints(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = self.servers.iter().map(|s| s.endpoint.as_str()).collect();
-        all.sort_unstable();
-        all.dedup();
+        let mut all: Vec<&str> = Vec::new();
+        for server in &self.servers {
+            if !all.contains(&server.endpoint.as_str()) {
+                all.push(&server.endpoint);
+            }
+        }
         all
     }
 
@@ -295,30 +338,37 @@ impl Engine for OllamaEngine {
             .await
             .map_err(|_| away(endpoint, "it says nothing"))?
             .map_err(|e| away(endpoint, &e.without_url().to_string()))?;
+        if !answer.status().is_success() {
+            let refused = timeout(SHORT, whole(answer, endpoint)).await;
+            return refused
+                .unwrap_or_else(|_| Err(away(endpoint, "it refuses and does not say why")))
+                .map(drop);
+        }
         let mut body = answer.bytes_stream();
         let mut kept: Vec<u8> = Vec::new();
+        let mut pulled = Pulled::default();
         loop {
-            let piece = match timeout(SILENCE, body.next()).await {
+            // A large file from a slow disk takes as long to check as to load.
+            let patience = if pulled.verifying { LOADING } else { SILENCE };
+            let piece = match timeout(patience, body.next()).await {
                 Ok(Some(Ok(piece))) => piece,
                 Ok(Some(Err(e))) => return Err(away(endpoint, &e.without_url().to_string())),
                 Ok(None) => break,
                 Err(_) => return Err(away(endpoint, "the pull says nothing any more")),
             };
             kept.extend_from_slice(&piece);
+            while let Some(end) = kept.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = kept.drain(..=end).collect();
+                if let Some(step) = pulled.take(&line).map_err(|said| failed(endpoint, said))? {
+                    on(step);
+                }
+            }
             if kept.len() > LARGEST {
                 return Err(failed(endpoint, "a line of its answer is far too long"));
             }
-            while let Some(end) = kept.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = kept.drain(..=end).collect();
-                let Ok(said) = serde_json::from_slice::<Value>(&line) else { continue };
-                if let Some(error) = said["error"].as_str() {
-                    return Err(failed(endpoint, error.chars().take(200).collect::<String>()));
-                }
-                if let Some(done) = said["completed"].as_u64() {
-                    on(StartProgress::Pulling { done, total: said["total"].as_u64() });
-                }
-            }
         }
+        // The last line may come without its end, and may be the error.
+        pulled.take(&kept).map_err(|said| failed(endpoint, said))?;
         if self.has_image(launch).await? {
             return Ok(());
         }
@@ -328,11 +378,7 @@ impl Engine for OllamaEngine {
     async fn start(&self, launch: &Launch, on: OnProgress<'_>) -> Result<Instance, EngineError> {
         let server = self.server(&launch.agent)?;
         if !self.has_image(launch).await? {
-            return Err(EngineError::new(
-                ErrorKind::NoModel,
-                format!("Ollama has no model {}.", server.model),
-                format!("Fetch it with: ollama pull {}", server.model),
-            ));
+            return Err(no_model(&server.model));
         }
         on(StartProgress::Created);
         self.generate(server, -1, LOADING).await?;
