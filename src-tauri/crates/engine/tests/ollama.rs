@@ -287,7 +287,7 @@ async fn a_stop_waits_until_the_model_is_gone() {
     engine.stop(&agent("thor"), Duration::from_secs(20)).await.unwrap();
     assert!(fake.state.lock().unwrap().loaded.is_empty());
     let unload = json!({ "model": "qwen", "keep_alive": 0, "stream": false });
-    assert_eq!(fake.asked("post /api/generate"), [unload.clone()]);
+    assert_eq!(fake.asked("post /api/generate"), std::slice::from_ref(&unload));
     // Gone already is fine, and nothing is asked of it again.
     engine.stop(&agent("thor"), Duration::from_secs(20)).await.unwrap();
     assert_eq!(fake.asked("post /api/generate"), [unload]);
