@@ -371,6 +371,10 @@ fn an_external_server_is_never_started_or_stopped() {
     let plan = planned(&stack, &asleep, &to("with"));
     assert_eq!(steps(&plan), ["Start a", "WaitReady a"]);
     assert_eq!(plan.awake, names(&["a"]));
+    assert_eq!(plain(&plan.reason), "Fits, 67.0 GB to spare; Guest's server, which others run, is away");
+    let beside = with(&stack, strix_halo(125.0, 124.0, 20.0), &[("a", Ready, 0)]);
+    let plan = planned(&stack, &beside, &to("with"));
+    assert_eq!(plan.reason, "Everything else it needs is awake; Guest's server, which others run, is away.");
     let no = planned(&stack, &asleep, &awake("guest"));
     assert!(!no.fits);
     assert_eq!(no.reason, "Guest is a server that somebody else runs, and it does not answer.");
@@ -522,4 +526,57 @@ fn a_card_that_no_start_touches_is_no_reason_to_refuse() {
     let plan = planned(&stack, &Situation { pools, ..Situation::default() }, &to("p"));
     assert!(plan.fits, "{}", plan.reason);
     assert_eq!(plain(&plan.reason), "Fits, 26.5 GB to spare");
+}
+
+#[test]
+fn what_is_known_of_the_gpu_is_said_of_those_that_start() {
+    let fp8 = Agent { model: "q/x-FP8".into(), ..agent("a", 30.0) };
+    let mut stack = stack(vec![fp8, agent("b", 30.0)], vec![profile("both", &["a", "b"])], &[]);
+    let machine = strix_halo(125.0, 124.0, 20.0);
+    let unknown = planned(&stack, &machine, &to("both"));
+    assert!(unknown.concerns.is_empty());
+    assert_eq!(reason_of(&unknown, Action::Start, "a"), "both holds A");
+    stack.gpu = Some(domain::stack::Gpu::Gfx1151);
+    let plan = planned(&stack, &machine, &to("both"));
+    assert!(plan.fits, "it warns and never forbids");
+    assert_eq!(plan.concerns.len(), 1, "{:?}", plan.concerns);
+    assert!(plan.concerns[0].starts_with("A: FP8 weights: crashes on gfx1151. "), "{:?}", plan.concerns);
+    assert!(
+        reason_of(&plan, Action::Start, "a").starts_with("both holds A. FP8 weights: crashes on gfx1151. ")
+    );
+    assert_eq!(reason_of(&plan, Action::Start, "b"), "both holds B");
+    let awake = with(&stack, machine, &[("a", Ready, 0)]);
+    assert!(planned(&stack, &awake, &to("both")).concerns.is_empty(), "who runs has shown that it does");
+}
+
+#[test]
+fn a_rule_is_not_mended_by_a_role() {
+    let same = |name: &str| Agent { model: "q/same".into(), ..agent(name, 80.0) };
+    let mut stack = stack(vec![same("a"), same("b")], Vec::new(), &[&["a", "b"]]);
+    stack.memory.limit = Some(gb(100.0));
+    let machine = with(&stack, strix_halo(125.0, 124.0, 6.0), &[("a", Ready, 0)]);
+    let plan = planned(&stack, &machine, &Goal::Exactly(names(&["a", "b"])));
+    assert_eq!(plan.role_offer, None);
+    assert_eq!(plan.next, "Leave one of them out, or change conflicts in the stack file.");
+}
+
+#[test]
+fn servers_of_others_do_not_make_it_another_profile() {
+    let stack = stack(
+        vec![agent("a", 30.0), external("guest"), external("other")],
+        vec![profile("plain", &["a"]), profile("with", &["a", "guest"]), profile("theirs", &["guest"])],
+        &[],
+    );
+    let machine = || strix_halo(125.0, 124.0, 20.0);
+    let of = |running: &[(&str, domain::AgentState, u32)]| {
+        planned(&stack, &with(&stack, machine(), running), &awake("a")).profile
+    };
+    assert_eq!(of(&[]).as_deref(), Some("plain"));
+    assert_eq!(of(&[("guest", Ready, 0)]).as_deref(), Some("with"));
+    assert_eq!(of(&[("other", Ready, 0)]).as_deref(), Some("plain"));
+    assert_eq!(
+        planned(&stack, &machine(), &Goal::Nobody).profile,
+        None,
+        "an empty machine is no profile of theirs"
+    );
 }

@@ -30,9 +30,10 @@ use super::{
     Action, Basis, Goal, Plan, PlanError, PlannedAgent, PlannedPool, Running, Situation, Step, ledgers,
 };
 use crate::agent::{AgentName, AgentState};
+use crate::matrix::concerns;
 use crate::memory::{Bytes, Unit};
 use crate::pool::{Ledger, PoolId, PoolKind, PoolReading, Share, Shares};
-use crate::stack::{Agent, ClaimBasis, ProfileName, Stack};
+use crate::stack::{Agent, ClaimBasis, Profile, ProfileName, Stack};
 
 /// What `agent` takes of each pool of this machine.
 ///
@@ -333,7 +334,9 @@ impl View<'_> {
             Verdict::of(&self.ledgers, &walk.holding, &claimed)
         };
 
-        let refusal = self.forbidden(&wish, &starting, &awake).or_else(|| {
+        let forbidden = self.forbidden(&wish, &starting, &awake);
+        let by_memory = forbidden.is_none() && verdict.worst().is_some();
+        let refusal = forbidden.or_else(|| {
             let facts = words::Shortage {
                 subject: &wish.subject,
                 ledgers: &self.ledgers,
@@ -346,7 +349,7 @@ impl View<'_> {
             words::shortage(&facts)
         });
         let fits = refusal.is_none();
-        let role_offer = self.role_offer(&starting, &awake).filter(|_| verdict.worst().is_some());
+        let role_offer = self.role_offer(&starting, &awake).filter(|_| by_memory);
         let refusal = refusal.map(|(reason, next)| match &role_offer {
             Some((agent, server)) => (reason, format!("{} {next}", words::role_offer(agent, server))),
             None => (reason, next),
@@ -354,7 +357,8 @@ impl View<'_> {
         let (reason, next) = refusal.unwrap_or_else(|| {
             let stops: Vec<&AgentName> = leaving.iter().map(|r| &r.agent).collect();
             let spare = Verdict::spare(&self.ledgers, &walk.holding, &before_starts);
-            (words::fits(&wish.subject, &stops, &starting, self.promised(&starting), spare), String::new())
+            let line = words::fits(&wish.subject, &stops, &starting, self.promised(&starting), spare);
+            (words::without(line, &self.away(&wish)), String::new())
         });
 
         let Walk { holding, steps, .. } = walk;
@@ -369,6 +373,7 @@ impl View<'_> {
             pools,
             awake,
             role_offer,
+            concerns: words::concerns(self.stack.gpu, &starting),
         };
         let stopped = leaving.iter().filter(|r| stays(r.state));
         Draft { plan, stops: stopped.clone().count(), stops_in_use: stopped.filter(|r| r.in_use > 0).count() }
@@ -469,10 +474,22 @@ impl View<'_> {
         if starting.is_empty() { None } else { seconds.sum() }
     }
 
+    /// Servers of others that a profile holds and that do not answer: it goes on without them.
+    fn away(&self, wish: &Wish) -> Vec<AgentName> {
+        let away = wish.wanted.iter().filter(|n| !self.is_ours(n) && !self.is_awake(n));
+        away.cloned().collect()
+    }
+
+    /// The profile whose agents these are. What others run comes and goes by itself, so it decides only between
+    /// profiles that differ in nothing else.
     fn amounts_to(&self, awake: &BTreeSet<AgentName>) -> Option<ProfileName> {
-        let same =
-            |agents: &[AgentName]| agents.len() == awake.len() && agents.iter().all(|a| awake.contains(a));
-        self.stack.profiles.iter().find(|p| same(&p.agents)).map(|p| p.name.clone())
+        let ours = |n: &&AgentName| self.is_ours(n);
+        let now: BTreeSet<_> = awake.iter().filter(ours).collect();
+        let same = |p: &&Profile| p.agents.iter().filter(ours).collect::<BTreeSet<_>>() == now;
+        let exact = |p: &&Profile| p.agents.iter().collect::<BTreeSet<_>>() == awake.iter().collect();
+        let profiles = || self.stack.profiles.iter();
+        let found = profiles().find(exact).or_else(|| profiles().find(|p| !now.is_empty() && same(p)));
+        found.map(|p| p.name.clone())
     }
 
     fn holding_now(&self) -> Holding {
@@ -572,7 +589,8 @@ impl Walk<'_> {
         }
         self.holding.insert(name.clone(), claims(agent, &self.view.situation.pools));
         let with = self.holding.clone();
-        self.push(Action::Start, name, words::start(subject, name), &with, &with, None);
+        let reason = words::start(subject, name, &concerns(self.view.stack.gpu, agent));
+        self.push(Action::Start, name, reason, &with, &with, None);
         let seconds = self.view.situation.start_seconds.get(name).copied();
         self.push(Action::WaitReady, name, words::wait_ready(name), &with, &with, seconds);
     }

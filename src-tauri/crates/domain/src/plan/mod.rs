@@ -138,6 +138,8 @@ pub struct Plan {
     pub awake: BTreeSet<AgentName>,
     /// An agent that does not fit beside one with the same weights, and that one: it could be a role on its server.
     pub role_offer: Option<(AgentName, AgentName)>,
+    /// What is known to go wrong on this machine's GPU with those that start; each begins with the agent's name.
+    pub concerns: Vec<String>,
 }
 
 impl Plan {

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use super::proof::{Holding, Verdict, sum_in};
 use super::{Plan, PlannedPool};
 use crate::agent::AgentName;
+use crate::matrix::{self, Concern};
 use crate::memory::{Bytes, GIB, Unit};
 use crate::pool::{Ledger, Shares};
-use crate::stack::Agent;
+use crate::stack::{Agent, Gpu};
 
 /// Whom a plan is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +71,41 @@ pub(super) fn pull(name: &AgentName) -> String {
     format!("The image of {} is not on this machine yet", name.proper())
 }
 
-pub(super) fn start(subject: &Subject, name: &AgentName) -> String {
-    match subject {
+pub(super) fn start(subject: &Subject, name: &AgentName, concerns: &[Concern]) -> String {
+    let why = match subject {
         Subject::Profile(profile) => format!("{profile} holds {}", name.proper()),
         Subject::Before => format!("{} was awake before", name.proper()),
         Subject::Agent(_) | Subject::Asleep(_) | Subject::Nobody => {
             format!("{} is to be awake", name.proper())
         }
+    };
+    concerns.iter().fold(why, |all, concern| format!("{all}. {}", concern.sentence))
+}
+
+/// What is known to go wrong with those that start, by name.
+pub(super) fn concerns(gpu: Option<Gpu>, starting: &[&Agent]) -> Vec<String> {
+    let of = |agent: &&Agent| {
+        let name = agent.name.proper();
+        matrix::concerns(gpu, agent).into_iter().map(move |concern| format!("{name}: {}", concern.sentence))
+    };
+    starting.iter().flat_map(of).collect()
+}
+
+/// The line of a plan that fits, with the servers of others that it has to do without.
+pub(super) fn without(line: String, away: &[AgentName]) -> String {
+    let (line, servers) = match away {
+        [] => return line,
+        [one] => (line, format!("{}'s server, which others run, is away", one.proper())),
+        [..] => {
+            let names: Vec<String> = away.iter().map(AgentName::proper).collect();
+            (line, format!("the servers of {}, which others run, are away", list(&names)))
+        }
+    };
+    match line.strip_suffix('.') {
+        Some(sentence) => {
+            format!("{}; {servers}.", sentence.replacen("Everything it", "Everything else it", 1))
+        }
+        None => format!("{line}; {servers}"),
     }
 }
 
