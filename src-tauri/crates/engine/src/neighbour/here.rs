@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use futures_util::future;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
 use super::recognise::{self, ProcessFacts};
-use super::{Neighbour, Place};
+use super::{Kind, Neighbour, Place};
 use crate::process::proc::{self, Who};
 use crate::process::run;
 use crate::{EngineError, ErrorKind, ports};
@@ -29,7 +31,7 @@ pub fn processes(proc_root: &Path, ours: &[u32], in_containers: &[u32], wanted: 
         }
         let folder = proc_root.join(pid.to_string());
         let argv = argv(&folder);
-        if argv.is_empty() || in_container(&folder) || passes_on(&argv) {
+        if argv.is_empty() || is_of_a_container(&cgroup(&folder)) || passes_on(&argv) {
             continue;
         }
         let environment = proc::environment(proc_root, pid);
@@ -55,13 +57,106 @@ pub fn processes(proc_root: &Path, ours: &[u32], in_containers: &[u32], wanted: 
         };
         found.extend(recognise::process(&facts, wanted).map(|n| (pid, n)));
     }
-    // Workers of a server are recognised by its own command line: they are folded into it.
-    let workers: BTreeSet<u32> = all
+    let parents: BTreeMap<u32, u32> = all.iter().map(|s| (s.who.pid, s.parent)).collect();
+    let folded: BTreeSet<u32> = found
         .iter()
-        .filter(|s| s.parent != s.who.pid && found.contains_key(&s.parent))
-        .map(|s| s.who.pid)
+        .filter(|(pid, neighbour)| is_folded(**pid, neighbour, &found, &parents))
+        .map(|(pid, _)| *pid)
         .collect();
-    found.into_iter().filter(|(pid, _)| !workers.contains(pid)).map(|(_, n)| n).collect()
+    found.into_iter().filter(|(pid, _)| !folded.contains(pid)).map(|(_, n)| n).collect()
+}
+
+/// Whether this is a part of another that was found: a worker of a server, which has its command line or its socket,
+/// or what a server was started by and that passes no signal on to it.
+fn is_folded(
+    pid: u32,
+    neighbour: &Neighbour,
+    found: &BTreeMap<u32, Neighbour>,
+    parents: &BTreeMap<u32, u32>,
+) -> bool {
+    let same = |other: &Neighbour| other.kind == neighbour.kind && other.line.model == neighbour.line.model;
+    if starts_another(&neighbour.command) {
+        return found.iter().any(|(child, n)| *child != pid && parents.get(child) == Some(&pid) && same(n));
+    }
+    let mut at = pid;
+    // A chain of parents has no circle, but what is read while it changes may.
+    for _ in 0..parents.len() {
+        let Some(parent) = parents.get(&at).filter(|parent| **parent != at) else { return false };
+        at = *parent;
+        let Some(above) = found.get(&at).filter(|n| !starts_another(&n.command)) else { continue };
+        let its_socket = neighbour.kind == Kind::Unknown && above.port == neighbour.port;
+        if its_socket || neighbour.kind != Kind::Unknown && same(above) {
+            return true;
+        }
+    }
+    false
+}
+
+/// `sh -c "cd … && vllm serve …"`, `uv run vllm serve …`.
+fn starts_another(argv: &[String]) -> bool {
+    const STARTERS: [&str; 12] = [
+        "sh",
+        "bash",
+        "dash",
+        "ash",
+        "zsh",
+        "env",
+        "nohup",
+        "uv",
+        "tini",
+        "dumb-init",
+        "catatonit",
+        "docker-init",
+    ];
+    argv.first().and_then(|p| p.rsplit('/').next()).is_some_and(|program| STARTERS.contains(&program))
+}
+
+/// What the processes of one container are and do, as far as this user may see it.
+#[derive(Debug, Default)]
+pub(crate) struct Inside {
+    pub(crate) pids: Vec<u32>,
+    pub(crate) commands: Vec<Vec<String>>,
+    pub(crate) listening: Vec<u16>,
+}
+
+/// Every process that runs in a container, by the control group that names it: also those which were started in it
+/// later, and are no children of its first.
+#[derive(Debug)]
+pub(crate) struct Contained {
+    proc_root: PathBuf,
+    groups: Vec<(u32, String)>,
+    listening: BTreeMap<u64, u16>,
+}
+
+impl Contained {
+    pub(crate) fn look(proc_root: &Path) -> Self {
+        let groups = proc::all(proc_root).into_iter().filter(|s| !s.zombie).filter_map(|stat| {
+            let folder = proc_root.join(stat.who.pid.to_string());
+            let group = cgroup(&folder);
+            // What watches a container is beside it.
+            (is_of_a_container(&group) && !group.contains("conmon")).then_some((stat.who.pid, group))
+        });
+        Self {
+            groups: groups.collect(),
+            listening: ports::listening(proc_root).into_iter().collect(),
+            proc_root: proc_root.to_owned(),
+        }
+    }
+
+    /// Those of the container with this id, whose first process is `first`.
+    pub(crate) fn of(&self, id: &str, first: u32) -> Inside {
+        let mut pids = proc::family(&self.proc_root, first);
+        // An empty id is in every name.
+        let named = self.groups.iter().filter(|(_, group)| id.len() >= 12 && group.contains(id));
+        pids.extend(named.map(|(pid, _)| *pid));
+        pids.sort_unstable();
+        pids.dedup();
+        let folders: Vec<PathBuf> = pids.iter().map(|pid| self.proc_root.join(pid.to_string())).collect();
+        let mut listening: Vec<u16> = folders.iter().flat_map(|f| held(f, &self.listening)).collect();
+        listening.sort_unstable();
+        listening.dedup();
+        Inside { commands: folders.iter().map(|f| argv(f)).collect(), listening, pids }
+    }
 }
 
 fn argv(folder: &Path) -> Vec<String> {
@@ -83,8 +178,11 @@ fn passes_on(argv: &[String]) -> bool {
     ENGINES_OWN.contains(&program)
 }
 
-fn in_container(folder: &Path) -> bool {
-    let cgroup = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+fn cgroup(folder: &Path) -> String {
+    fs::read_to_string(folder.join("cgroup")).unwrap_or_default()
+}
+
+fn is_of_a_container(cgroup: &str) -> bool {
     ["/docker", "docker-", "libpod", "/machine.slice", "kubepods", "containerd"]
         .iter()
         .any(|m| cgroup.contains(m))
@@ -92,11 +190,21 @@ fn in_container(folder: &Path) -> bool {
 
 /// "ollama.service": what would start it again. A session's own units start nothing again.
 fn unit(folder: &Path) -> Option<String> {
-    let cgroup = fs::read_to_string(folder.join("cgroup")).ok()?;
-    let last =
-        cgroup.lines().filter_map(|line| line.rsplit('/').next()).find(|name| name.ends_with(".service"))?;
-    let of_a_session = last.starts_with("user@") || last.starts_with("app-") || last.starts_with("session-");
-    (!of_a_session).then(|| last.to_owned())
+    let cgroup = cgroup(folder);
+    let parts = cgroup.lines().flat_map(|line| line.rsplit('/'));
+    let mut units = parts.filter(|part| part.ends_with(".service"));
+    units
+        .find(|name| !["user@", "app-", "session-"].iter().any(|own| name.starts_with(own)))
+        .map(str::to_owned)
+}
+
+/// The command that ends a unit: a user's own one needs no other rights.
+fn stop_command(folder: &Path, unit: &str) -> String {
+    if cgroup(folder).contains("/user@") {
+        format!("systemctl --user stop {unit}")
+    } else {
+        format!("sudo systemctl stop {unit}")
+    }
 }
 
 fn held(folder: &Path, listening: &BTreeMap<u64, u16>) -> Vec<u16> {
@@ -121,7 +229,7 @@ pub async fn stop_process(neighbour: &Neighbour, grace: Duration) -> Result<(), 
         return Err(EngineError::new(
             ErrorKind::Foreign,
             format!("{} is run by systemd, which would start it again.", neighbour.name),
-            format!("Stop it with: systemctl stop {unit}"),
+            format!("Stop it with: {}", stop_command(&Path::new("/proc").join(pid.to_string()), unit)),
         ));
     }
     if !own {
@@ -138,11 +246,18 @@ pub async fn stop_process(neighbour: &Neighbour, grace: Duration) -> Result<(), 
             "Stop it where it was started.",
         )
     };
+    let proc_root = Path::new("/proc");
     let who = Who { pid: *pid, started: *started };
-    let Some(handle) = proc::handle(Path::new("/proc"), who).map_err(failed)? else { return Ok(()) };
+    let Some(handle) = proc::handle(proc_root, who).map_err(failed)? else { return Ok(()) };
+    // Its workers end with it; what they hold is free only when they have.
+    let workers = proc::family(proc_root, *pid).into_iter().filter(|member| member != pid);
+    let workers = workers.filter_map(|member| proc::stat(proc_root, member));
+    let workers: Vec<OwnedFd> =
+        workers.filter_map(|stat| proc::handle(proc_root, stat.who).ok().flatten()).collect();
     proc::signal(&handle, Signal::TERM).map_err(failed)?;
-    match timeout(grace, run::ended(handle)).await {
-        Ok(ended) => ended.map_err(failed),
+    let all = std::iter::once(handle).chain(workers).map(run::ended);
+    match timeout(grace, future::try_join_all(all)).await {
+        Ok(ended) => ended.map(drop).map_err(failed),
         Err(_) => Err(EngineError::new(
             ErrorKind::Failed,
             format!("{} has not ended {} s after it was asked to.", neighbour.name, grace.as_secs()),
@@ -151,20 +266,32 @@ pub async fn stop_process(neighbour: &Neighbour, grace: Duration) -> Result<(), 
     }
 }
 
-/// Runs a command line again, as it was, by itself: no shell, nothing of the controller's environment that is secret.
+/// Runs a command line again, as it was, by itself: no shell, and nothing of the controller's environment that is
+/// secret or Asgard's own. What else its own environment held is not known any more.
 ///
 /// # Errors
 /// There is no program, or it cannot be started.
 pub fn start_process(command: &[String], folder: Option<&Path>) -> Result<(), EngineError> {
     let failed =
         |why: String| EngineError::new(ErrorKind::Failed, why, "Start it where it was started before.");
-    if command.iter().any(|word| word == "…" || word.ends_with("=…")) {
+    if command.iter().any(|word| word.contains(recognise::HIDDEN)) {
         return Err(failed("It was started with a key, which is not kept.".to_owned()));
     }
     let Some((program, arguments)) = command.split_first() else {
         return Err(failed("Its command line is not known.".to_owned()));
     };
-    let mut again = Command::new(program);
+    // "./llama-server" is below its own folder, not below the controller's.
+    let path = match folder.filter(|_| program.contains('/')) {
+        Some(folder) => folder.join(program),
+        None => PathBuf::from(program),
+    };
+    let mut again = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if recognise::is_secret_name(&text) || text.starts_with("ASGARD_") {
+            again.env_remove(&name);
+        }
+    }
     again.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Some(folder) = folder.filter(|f| f.is_dir()) {
         again.current_dir(folder);

@@ -3,7 +3,7 @@
 //!
 //! Looking is passive: labels, images, ports and command lines. Nothing here is done to one that nobody asked about.
 
-mod here;
+pub(crate) mod here;
 pub(crate) mod recognise;
 
 use domain::secret::Secret;

@@ -32,6 +32,10 @@ pub(crate) struct ContainerFacts {
     pub(crate) host_network: bool,
     pub(crate) running: bool,
     pub(crate) pids: Vec<u32>,
+    /// Command lines of its processes, where they may be looked at. In a toolbox a server is started later, by hand.
+    pub(crate) inside: Vec<Vec<String>>,
+    /// Ports that its processes listen on; with the host's network they are this machine's.
+    pub(crate) listening: Vec<u16>,
 }
 
 /// A port of the container's on a port of this machine.
@@ -61,13 +65,25 @@ pub(crate) fn container(
     if owner.is_some_and(|o| o == instance) {
         return None;
     }
-    let whole: Vec<String> = facts.entrypoint.iter().chain(&facts.cmd).cloned().collect();
-    let line = ServerLine::read(&whole).or_else(|| ServerLine::read(&facts.cmd));
+    let mut whole: Vec<String> = facts.entrypoint.iter().chain(&facts.cmd).cloned().collect();
+    let mut line = ServerLine::read(&whole).or_else(|| ServerLine::read(&facts.cmd));
+    // A command that serves nothing itself, such as a toolbox's: what runs inside says more.
+    if line.is_none() && !is_ollama(&whole) {
+        let serving = facts.inside.iter().find(|argv| line_of(argv).is_some() || is_ollama(argv));
+        if let Some(argv) = serving {
+            line = line_of(argv);
+            whole.clone_from(argv);
+        }
+    }
+    let toolbox = facts.labels.contains_key("com.github.containers.toolbox")
+        || facts.labels.get("manager").is_some_and(|m| m == "distrobox");
     let (project, service) = (labelled(PROJECT), labelled(SERVICE));
     let words = format!("{} {} {}", facts.image, facts.name, service.as_deref().unwrap_or_default());
-    let mut kind = kind_of(line.as_ref(), &whole, &facts.image, &words);
+    // A toolbox's image says what a person could start in it, not what runs.
+    let image = if toolbox { "" } else { &facts.image };
+    let mut kind = kind_of(line.as_ref(), &whole, image, &words);
     let line = line.unwrap_or_default();
-    let port = container_port(facts, &line, kind, wanted);
+    let port = container_port(facts, &line, &whole, kind, wanted);
     let holds_wanted = facts.running && port.is_some_and(|p| wanted.contains(&p));
     // An agent of another Asgard is no model server to take over, but its port may be in the way.
     if owner.is_some() {
@@ -76,12 +92,8 @@ pub(crate) fn container(
     if kind == Kind::Unknown && !holds_wanted || !facts.running && project.is_none() {
         return None;
     }
-    let toolbox = facts.labels.contains_key("com.github.containers.toolbox")
-        || facts.labels.get("manager").is_some_and(|m| m == "distrobox");
-    let from_env = || {
-        let value = |name: &str| facts.env.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        KEYS.iter().find_map(|name| value(name)).map(Secret::new)
-    };
+    let from_env = || KEYS.iter().find_map(|name| variable(&facts.env, name)).map(Secret::new);
+    let key = line.api_key.clone().or_else(from_env).unwrap_or_default();
     Some(Neighbour {
         id: format!("{engine}/{}", facts.name),
         name: facts.name.clone(),
@@ -94,8 +106,8 @@ pub(crate) fn container(
             service,
             toolbox,
         },
-        command: without_key(&whole),
-        key: line.api_key.clone().or_else(from_env).unwrap_or_default(),
+        command: without_secrets(&whole, &[&key]),
+        key,
         line,
         port,
         endpoint: port.map(|p| format!("http://127.0.0.1:{p}")),
@@ -104,10 +116,33 @@ pub(crate) fn container(
     })
 }
 
-fn container_port(facts: &ContainerFacts, line: &ServerLine, kind: Kind, wanted: &[u16]) -> Option<u16> {
-    let inside = line.port.or_else(|| usual_port(kind));
+fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
+    env.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).filter(|v| !v.is_empty())
+}
+
+fn container_port(
+    facts: &ContainerFacts,
+    line: &ServerLine,
+    command: &[String],
+    kind: Kind,
+    wanted: &[u16],
+) -> Option<u16> {
+    let inside = line
+        .port
+        .or_else(|| written_port(command))
+        .or_else(|| {
+            let name = match kind {
+                Kind::LlamaCpp => "LLAMA_ARG_PORT",
+                Kind::Ollama => "OLLAMA_HOST",
+                Kind::Bifrost => "BIFROST_PORT",
+                Kind::Vllm | Kind::Unknown => return None,
+            };
+            // "0.0.0.0:11434", or the number alone.
+            variable(&facts.env, name)?.rsplit(':').next()?.parse().ok()
+        })
+        .or_else(|| usual_port(kind));
     if facts.host_network {
-        return inside;
+        return listens(&facts.listening, inside, wanted);
     }
     let here = || facts.published.iter().filter(|p| p.is_reached_here());
     here()
@@ -117,13 +152,28 @@ fn container_port(facts: &ContainerFacts, line: &ServerLine, kind: Kind, wanted:
         .map(|p| p.host)
 }
 
+/// What it really listens on is the truth; while it loads it listens on nothing yet, and others' may not be looked at.
+fn listens(ports: &[u16], said: Option<u16>, wanted: &[u16]) -> Option<u16> {
+    let held = ports.iter().find(|p| wanted.contains(p)).copied();
+    held.or_else(|| said.filter(|p| ports.contains(p))).or(ports.first().copied()).or(said)
+}
+
+/// `--port 8899` of any program, a model server or not.
+fn written_port(command: &[String]) -> Option<u16> {
+    command.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--port")? {
+        "" => command.get(at + 1)?.parse().ok(),
+        value => value.strip_prefix('=')?.parse().ok(),
+    })
+}
+
 /// Where each server listens when it is not told.
 fn usual_port(kind: Kind) -> Option<u16> {
     match kind {
         Kind::Vllm => Some(8000),
         Kind::LlamaCpp => Some(8080),
         Kind::Ollama => Some(11_434),
-        Kind::Bifrost | Kind::Unknown => None,
+        Kind::Bifrost => Some(8899),
+        Kind::Unknown => None,
     }
 }
 
@@ -138,21 +188,41 @@ fn kind_of(line: Option<&ServerLine>, command: &[String], image: &str, words: &s
         _ => {}
     }
     let image = image.to_ascii_lowercase();
-    if is_ollama(command) || image.contains("ollama/ollama") {
+    if is_ollama(command) {
         return Kind::Ollama;
     }
-    if image.contains("vllm-openai") {
-        return Kind::Vllm;
+    // Somebody works in it, or keeps it open: its image could serve, and does not.
+    if command.first().is_some_and(|first| is_idle(first, command)) {
+        return Kind::Unknown;
     }
-    if image.contains("llama.cpp:server") {
-        return Kind::LlamaCpp;
+    // Only images that serve when they are started without a word: others of these projects are for working in.
+    let serves = |names: &[&str]| names.iter().any(|name| image.contains(name));
+    if serves(&["ollama/ollama"]) {
+        Kind::Ollama
+    } else if serves(&["vllm-openai", "rocm/vllm", "vllm-therock"]) {
+        Kind::Vllm
+    } else if serves(&["llama.cpp:server", "llama-server"]) {
+        Kind::LlamaCpp
+    } else {
+        Kind::Unknown
     }
-    Kind::Unknown
+}
+
+fn program(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// A shell that was given nothing to run, or a program that only waits.
+fn is_idle(first: &str, command: &[String]) -> bool {
+    match program(first) {
+        "sh" | "bash" | "zsh" | "fish" => command.iter().skip(1).all(|w| w.starts_with('-')),
+        "sleep" | "tail" => true,
+        _ => false,
+    }
 }
 
 fn is_ollama(command: &[String]) -> bool {
-    let name = |word: &String| word.rsplit('/').next().unwrap_or(word).to_owned();
-    command.windows(2).any(|w| name(&w[0]) == "ollama" && w[1] == "serve")
+    command.windows(2).any(|w| program(&w[0]) == "ollama" && w[1] == "serve")
 }
 
 /// What /proc says about one process.
@@ -176,12 +246,18 @@ pub(crate) struct ProcessFacts {
 pub(crate) fn process(facts: &ProcessFacts, wanted: &[u16]) -> Option<Neighbour> {
     let line = line_of(&facts.argv);
     let held = facts.ports.iter().find(|p| wanted.contains(p)).copied();
-    let words = facts.argv.iter().take(4).cloned().collect::<Vec<_>>().join(" ");
+    let words = facts.argv.iter().take(4).cloned().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    let is_bifrost = || {
+        let folder = facts.folder.as_deref().and_then(|f| f.file_name());
+        words.contains("bifrost")
+            || words.contains("uvicorn")
+                && (held == usual_port(Kind::Bifrost) || folder.is_some_and(|f| f == "bifrost"))
+    };
     let kind = match line.as_ref().and_then(|l| l.backend) {
         Some(BackendKind::Vllm) => Kind::Vllm,
         Some(BackendKind::LlamaCpp) => Kind::LlamaCpp,
         _ if is_ollama(&facts.argv) => Kind::Ollama,
-        _ if held.is_some() && words.to_ascii_lowercase().contains("bifrost") => Kind::Bifrost,
+        _ if held.is_some() && is_bifrost() => Kind::Bifrost,
         _ => Kind::Unknown,
     };
     if kind == Kind::Unknown && held.is_none() {
@@ -189,12 +265,18 @@ pub(crate) fn process(facts: &ProcessFacts, wanted: &[u16]) -> Option<Neighbour>
     }
     let line = line.unwrap_or_default();
     let said = line.port.or_else(|| usual_port(kind));
-    // What it really listens on is the truth; while it loads it listens on nothing yet.
-    let port =
-        held.or_else(|| said.filter(|p| facts.ports.contains(p))).or(facts.ports.first().copied()).or(said);
+    let port = listens(&facts.ports, said, wanted);
+    let key = line.api_key.clone().or_else(|| facts.key.clone().map(Secret::new)).unwrap_or_default();
+    // The kernel's name of a Python program is that of one of its threads.
+    let name = match kind {
+        Kind::Vllm => "vllm",
+        Kind::LlamaCpp => "llama-server",
+        Kind::Ollama => "ollama",
+        Kind::Bifrost | Kind::Unknown => &facts.name,
+    };
     Some(Neighbour {
         id: format!("process/{}-{}", facts.pid, facts.started),
-        name: facts.name.clone(),
+        name: name.to_owned(),
         engine: "process".to_owned(),
         kind,
         place: Place::Process {
@@ -204,8 +286,8 @@ pub(crate) fn process(facts: &ProcessFacts, wanted: &[u16]) -> Option<Neighbour>
             own: facts.own,
             folder: facts.folder.clone(),
         },
-        command: without_key(&facts.argv),
-        key: line.api_key.clone().or_else(|| facts.key.clone().map(Secret::new)).unwrap_or_default(),
+        command: without_secrets(&facts.argv, &[&key]),
+        key,
         line,
         port,
         endpoint: port.map(|p| format!("http://127.0.0.1:{p}")),
@@ -224,174 +306,52 @@ fn line_of(argv: &[String]) -> Option<ServerLine> {
     ServerLine::read(argv).or_else(|| ServerLine::read(argv.get(1..)?))
 }
 
-/// The command line as it may be shown: a key in it is left out.
-fn without_key(command: &[String]) -> Vec<String> {
+/// What stands in the place of a key.
+pub(crate) const HIDDEN: &str = "…";
+
+/// Whether a variable of this name holds what nobody else may see.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|end| name.ends_with(end))
+}
+
+/// The command line as it may be shown and kept: keys and tokens are left out, in the text of a shell too.
+fn without_secrets(command: &[String], known: &[&Secret]) -> Vec<String> {
+    // Rather a word too many than a key: all is hidden up to the next flag.
     let mut hide = false;
-    command
-        .iter()
-        .map(|word| {
-            if std::mem::replace(&mut hide, false) {
-                return "…".to_owned();
+    let mut one = |piece: &str| {
+        let bare = piece.trim_matches(|c| matches!(c, '"' | '\'' | '(' | ')' | ';'));
+        let before = &piece[..piece.find(bare).unwrap_or_default()];
+        if std::mem::replace(&mut hide, false) && !bare.starts_with('-') {
+            hide = true;
+            return HIDDEN.to_owned();
+        }
+        let name = bare.split('=').next().unwrap_or(bare);
+        let flag = matches!(name.replace('_', "-").as_str(), "--api-key" | "--hf-token");
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if bare.contains('=') && (flag || plain && is_secret_name(name)) {
+            return format!("{before}{name}={HIDDEN}");
+        }
+        hide = flag;
+        piece.to_owned()
+    };
+    let known: Vec<&str> = known.iter().map(|k| k.reveal()).filter(|k| k.len() >= 4).collect();
+    let mut shown: Vec<String> = Vec::with_capacity(command.len());
+    for word in command {
+        let mut text = String::with_capacity(word.len());
+        for piece in word.split_inclusive(char::is_whitespace) {
+            let bare = piece.trim_end();
+            if bare.is_empty() && !word.is_empty() {
+                text.push_str(piece);
+                continue;
             }
-            let flag = word.split('=').next().unwrap_or(word);
-            if matches!(flag, "--api-key" | "--api_key") {
-                if word.contains('=') {
-                    return format!("{flag}=…");
-                }
-                hide = true;
-            }
-            word.clone()
-        })
-        .collect()
+            text.push_str(&one(bare));
+            text.push_str(&piece[bare.len()..]);
+        }
+        shown.push(known.iter().fold(text, |text, key| text.replace(key, HIDDEN)));
+    }
+    shown
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn facts(name: &str, image: &str, cmd: &str) -> ContainerFacts {
-        ContainerFacts {
-            id: format!("id-{name}"),
-            name: name.to_owned(),
-            image: image.to_owned(),
-            cmd: words(cmd),
-            running: true,
-            ..ContainerFacts::default()
-        }
-    }
-
-    fn published(ip: &str, host: u16, container: u16) -> Vec<Published> {
-        vec![Published { ip: ip.to_owned(), host, container }]
-    }
-
-    const SERVE: &str = "vllm serve Qwen/Qwen2.5-14B-Instruct-AWQ --host 0.0.0.0 --port 8001 \
-                         --gpu-memory-utilization 0.20 --max-model-len 32768 --api-key sk-verysecret";
-
-    #[test]
-    fn a_compose_service_is_recognised_with_port_model_and_share() {
-        let mut thor = facts("strix-vllm_thor-1", "docker.io/kyuz0/vllm-therock-gfx1151:latest", SERVE);
-        thor.host_network = true;
-        thor.labels = HashMap::from([
-            (PROJECT[0].to_owned(), "strix".to_owned()),
-            (SERVICE[0].to_owned(), "vllm_thor".to_owned()),
-        ]);
-        let found = container("docker", "us", &thor, &[8001]).unwrap();
-        assert_eq!((found.kind, found.port), (Kind::Vllm, Some(8001)));
-        assert_eq!(found.line.model.as_deref(), Some("Qwen/Qwen2.5-14B-Instruct-AWQ"));
-        assert_eq!(found.line.utilization, Some(0.2));
-        assert_eq!(found.key.reveal(), "sk-verysecret");
-        assert!(!format!("{found:?}").contains("verysecret"), "a key is shown: {found:?}");
-        assert!(
-            matches!(&found.place, Place::Container { project: Some(p), service: Some(s), .. } if p == "strix" && s == "vllm_thor")
-        );
-        // One that was stopped is known by its project.
-        thor.running = false;
-        assert!(!container("docker", "us", &thor, &[8001]).unwrap().running);
-        thor.labels.clear();
-        assert_eq!(container("docker", "us", &thor, &[8001]), None);
-    }
-
-    #[test]
-    fn ours_is_never_a_neighbour_and_another_asgards_only_where_it_is_in_the_way() {
-        let mut agent = facts("asgard-thor-1", "x", SERVE);
-        agent.published = published("127.0.0.1", 8001, 8001);
-        agent.labels.insert(INSTANCE.to_owned(), "us".to_owned());
-        assert_eq!(container("docker", "us", &agent, &[8001]), None);
-        let other = container("docker", "them", &agent, &[8001]).unwrap();
-        assert_eq!(other.kind, Kind::Unknown);
-        assert_eq!(container("docker", "them", &agent, &[8002]), None);
-    }
-
-    #[test]
-    fn a_port_counts_where_this_machine_reaches_it() {
-        for (ip, host, port) in [
-            ("127.0.0.1", 9000, Some(9000)),
-            ("0.0.0.0", 9001, Some(9001)),
-            ("", 9002, Some(9002)),
-            ("192.168.1.5", 9003, None),
-        ] {
-            let mut server =
-                facts("s", "ghcr.io/ggml-org/llama.cpp:server-vulkan", "-m /m/a.gguf --port 8080");
-            server.entrypoint = words("/app/llama-server");
-            server.published = published(ip, host, 8080);
-            let found = container("podman", "us", &server, &[]).unwrap();
-            assert_eq!((found.kind, found.port), (Kind::LlamaCpp, port), "{ip}");
-        }
-        // Something else on a port of the stack is named, and nowhere else.
-        let mut web = facts("web", "nginx", "nginx");
-        web.published = published("0.0.0.0", 8001, 80);
-        assert_eq!(container("docker", "us", &web, &[8001]).unwrap().kind, Kind::Unknown);
-        assert_eq!(container("docker", "us", &web, &[8002]), None);
-    }
-
-    #[test]
-    fn toolboxes_ollama_and_the_earlier_bifrost_are_told_apart() {
-        let mut toolbox = facts(
-            "llama-rocm",
-            "docker.io/kyuz0/amd-strix-halo-toolboxes:rocm-7.1",
-            "llama-server -m /m.gguf",
-        );
-        toolbox.labels.insert("com.github.containers.toolbox".to_owned(), "true".to_owned());
-        toolbox.host_network = true;
-        let found = container("podman", "us", &toolbox, &[]).unwrap();
-        assert!(matches!(found.place, Place::Container { toolbox: true, .. }) && found.port == Some(8080));
-        let mut ollama = facts("ollama", "ollama/ollama:latest", "serve");
-        ollama.entrypoint = words("/bin/ollama");
-        ollama.published = published("", 11_434, 11_434);
-        assert_eq!(container("docker", "us", &ollama, &[]).unwrap().kind, Kind::Ollama);
-        let mut bifrost = facts("strix-bifrost-1", "strix-bifrost", "uvicorn app:app --port 8899");
-        bifrost.host_network = true;
-        bifrost.published = published("", 8899, 8899);
-        assert_eq!(container("docker", "us", &bifrost, &[8899]).unwrap().kind, Kind::Bifrost);
-        assert_eq!(container("docker", "us", &facts("db", "postgres", "postgres"), &[8001]), None);
-    }
-
-    #[test]
-    fn processes_are_known_by_their_command_line_or_by_the_port_they_hold() {
-        let of = |argv: &str, ports: &[u16]| ProcessFacts {
-            pid: 42,
-            started: 7,
-            name: "x".to_owned(),
-            argv: words(argv),
-            ports: ports.to_vec(),
-            own: true,
-            ..ProcessFacts::default()
-        };
-        let native = process(&of("/usr/bin/llama-server -m /m/a.gguf --port 9090", &[9090]), &[]).unwrap();
-        assert_eq!(
-            (native.kind, native.port, native.id.as_str()),
-            (Kind::LlamaCpp, Some(9090), "process/42-7")
-        );
-        let python = format!("/usr/bin/python3 /opt/bin/{SERVE}");
-        assert_eq!(process(&of(&python, &[8001]), &[]).unwrap().kind, Kind::Vllm);
-        assert_eq!(process(&of("/usr/local/bin/ollama serve", &[11_434]), &[]).unwrap().kind, Kind::Ollama);
-        assert_eq!(process(&of("nginx", &[8001]), &[8001]).unwrap().kind, Kind::Unknown);
-        assert_eq!(process(&of("nginx", &[80]), &[8001]), None);
-        assert_eq!(process(&of("", &[]), &[]), None);
-    }
-
-    mod anything {
-        use proptest::prelude::*;
-
-        use super::*;
-
-        proptest! {
-            #[test]
-            fn nothing_that_a_container_says_makes_it_fall_over(
-                cmd in proptest::collection::vec(".{0,24}", 0..8),
-                image in ".{0,40}",
-                labels in proptest::collection::hash_map(".{0,12}", ".{0,12}", 0..4),
-                host: bool,
-            ) {
-                let facts = ContainerFacts { cmd: cmd.clone(), image, labels, host_network: host, running: true, ..ContainerFacts::default() };
-                let _ = container("docker", "us", &facts, &[8001]);
-                let of = ProcessFacts { argv: cmd, ..ProcessFacts::default() };
-                let _ = process(&of, &[8001]);
-            }
-        }
-    }
-}
+mod tests;
