@@ -115,7 +115,7 @@ proptest! {
         frigga.backend = domain::stack::BackendKind::LlamaCpp;
         frigga.runs = Runs::Container { image: "ghcr.io/ggml-org/llama.cpp:server-vulkan".into(), host_ipc: true };
         let folder = folder.trim_end_matches(' ');
-        frigga.model = format!("{folder}/qwen2.5-14b-instruct.Q4_K_M.gguf");
+        frigga.model = format!("/data{folder}/qwen2.5-14b-instruct.Q4_K_M.gguf");
         frigga.dtype = None;
         frigga.context = context;
         frigga.sequences = 1;
