@@ -95,7 +95,7 @@ proptest! {
 
     #[test]
     fn whatever_an_agent_holds_comes_back(
-        folder in "/[a-zA-Z0-9 '\"$#{}\\\\é-]{1,12}",
+        folder in "/[a-zA-Z0-9][a-zA-Z0-9 '\"$#{}\\\\é-]{0,11}",
         args in prop::collection::vec("[a-z$'\" {}#é\\\\]{1,8}", 0..3),
         env in prop::collection::btree_map("[A-Z]{3,8}_X", "[a-zA-Z0-9$'\" {}#é\\\\\t]{1,10}", 0..3),
         context in 1_u32..32_768,
