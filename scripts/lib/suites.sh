@@ -105,6 +105,13 @@ journey images images 300
 needs_images() { needs_registry; }
 run_images() { run_journey images; }
 
+journey neighbours journey-neighbours 300
+needs_journey_neighbours() {
+    commands busybox || return
+    needs_journey_docker
+}
+run_journey_neighbours() { run_journey neighbours; }
+
 journey owner owner 300
 needs_owner() { needs_journey_docker; }
 run_owner() { run_journey owner; }

@@ -256,13 +256,18 @@ pub async fn stop_process(neighbour: &Neighbour, grace: Duration) -> Result<(), 
         workers.filter_map(|stat| proc::handle(proc_root, stat.who).ok().flatten()).collect();
     proc::signal(&handle, Signal::TERM).map_err(failed)?;
     let all = std::iter::once(handle).chain(workers).map(run::ended);
-    match timeout(grace, future::try_join_all(all)).await {
-        Ok(ended) => ended.map(drop).map_err(failed),
-        Err(_) => Err(EngineError::new(
-            ErrorKind::Failed,
-            format!("{} has not ended {} s after it was asked to.", neighbour.name, grace.as_secs()),
-            "It is not Asgard's to kill; end it where it was started.",
-        )),
+    if let Ok(ended) = timeout(grace, future::try_join_all(all)).await {
+        ended.map(drop).map_err(failed)
+    } else {
+        let seconds = grace.as_secs();
+        let remains = proc::stat(proc_root, *pid).is_some_and(|stat| stat.who == who && !stat.zombie);
+        let what = if remains {
+            format!("{} has not ended {seconds} s after it was asked to.", neighbour.name)
+        } else {
+            format!("{} has ended, but what it started runs on after {seconds} s.", neighbour.name)
+        };
+        let next = "It is not Asgard's to kill; end it where it was started.";
+        Err(EngineError::new(ErrorKind::Failed, what, next))
     }
 }
 
@@ -363,5 +368,60 @@ mod tests {
         stop_process(&neighbour(None, true), grace).await.unwrap();
         assert!(start_process(&[], None).is_err());
         assert!(start_process(&["x".into(), "--api-key".into(), "…".into()], None).is_err());
+    }
+
+    /// A neighbour that is this child of the test's.
+    fn of(child: &std::process::Child) -> Neighbour {
+        let stat = proc::stat(Path::new("/proc"), child.id()).unwrap();
+        Neighbour {
+            id: "process/1".into(),
+            name: "server".into(),
+            engine: "process".into(),
+            kind: Kind::Unknown,
+            place: Place::Process {
+                pid: stat.who.pid,
+                started: stat.who.started,
+                unit: None,
+                own: true,
+                folder: None,
+            },
+            command: Vec::new(),
+            line: domain::server_line::ServerLine::default(),
+            port: None,
+            endpoint: None,
+            key: domain::secret::Secret::default(),
+            running: true,
+            pids: vec![stat.who.pid],
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_or_leaves_a_worker_behind_is_said_and_not_killed() {
+        use std::io::{BufRead as _, BufReader};
+        for (script, said) in [
+            ("trap '' TERM; echo; while read x; do :; done", "has not ended"),
+            ("(trap '' TERM; echo; while read x; do :; done) <&0 & wait", "runs on"),
+        ] {
+            // It reads from a pipe that the test holds: it ends with the test, however that ends.
+            let mut shell = Command::new("/bin/bash");
+            shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = shell.spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            let family: Vec<Who> = proc::family(Path::new("/proc"), child.id())
+                .into_iter()
+                .filter_map(|pid| proc::stat(Path::new("/proc"), pid).map(|s| s.who))
+                .collect();
+            let error = stop_process(&of(&child), Duration::from_millis(200)).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Failed);
+            assert!(error.message.contains(said), "{script}: {error:?}");
+            let handles: Vec<OwnedFd> =
+                family.iter().filter_map(|who| proc::handle(Path::new("/proc"), *who).unwrap()).collect();
+            assert!(!handles.is_empty(), "{script}: something runs on");
+            for handle in &handles {
+                proc::signal(handle, Signal::KILL).unwrap();
+            }
+            child.wait().unwrap();
+        }
     }
 }

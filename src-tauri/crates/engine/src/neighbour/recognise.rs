@@ -66,7 +66,7 @@ pub(crate) fn container(
         return None;
     }
     let mut whole: Vec<String> = facts.entrypoint.iter().chain(&facts.cmd).cloned().collect();
-    let mut line = ServerLine::read(&whole).or_else(|| ServerLine::read(&facts.cmd));
+    let mut line = line_of(&whole).or_else(|| line_of(&facts.cmd));
     // A command that serves nothing itself, such as a toolbox's: what runs inside says more.
     if line.is_none() && !is_ollama(&whole) {
         let serving = facts.inside.iter().find(|argv| line_of(argv).is_some() || is_ollama(argv));
@@ -301,7 +301,7 @@ pub(crate) fn key_variables() -> &'static [&'static str] {
     &KEYS
 }
 
-/// Scripts are shown with their interpreter before them.
+/// Scripts are shown with their interpreter before them, and images put a program of their own there.
 fn line_of(argv: &[String]) -> Option<ServerLine> {
     ServerLine::read(argv).or_else(|| ServerLine::read(argv.get(1..)?))
 }

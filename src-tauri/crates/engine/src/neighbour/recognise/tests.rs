@@ -41,6 +41,7 @@ fn a_compose_service_is_recognised_with_port_model_and_share() {
     );
     // One that was stopped is known by its project.
     thor.running = false;
+    thor.cmd.insert(0, "/start.sh".to_owned());
     assert!(!container("docker", "us", &thor, &[8001]).unwrap().running);
     thor.labels.clear();
     assert_eq!(container("docker", "us", &thor, &[8001]), None);
