@@ -34,8 +34,8 @@ pub enum What {
     Weights(&'static [&'static str]),
     /// A KV cache of a type that begins so.
     KvCache(&'static str),
-    /// An argument of the server.
-    Argument(&'static str),
+    /// Arguments of the server: any of these, and each of its words after the other.
+    Arguments(&'static [&'static [&'static str]]),
     /// A variable of its environment with this value.
     Variable(&'static str, &'static str),
     /// An image whose name holds this.
@@ -118,10 +118,40 @@ pub const GFX1151: &[Entry] = &[
         what: What::Weights(&["mxfp4"]),
         name: "MXFP4 weights in builds of vLLM that are not made for them",
         verdict: Verdict::Crashes,
-        reason: "Memory access faults by the GPU were reported; gpt-oss-120b is listed as working with the image of \
-                 kyuz0.",
-        source: "ROCm #6157; kyuz0 vLLM toolboxes",
-        date: "2026",
+        reason: "Memory access faults by the GPU were reported of a build with FP8 activations, made for MI350; \
+                 openai/gpt-oss-120b itself works.",
+        source: "ROCm #6157",
+        date: "2026-04",
+    },
+    Entry {
+        gpu: Gpu::Gfx1151,
+        backend: VLLM,
+        what: What::Weights(&["openai/gpt-oss-120b"]),
+        name: "openai/gpt-oss-120b",
+        verdict: Verdict::Works,
+        reason: "It is listed among the models that were run with kyuz0's image.",
+        source: "kyuz0 vLLM toolboxes; ROCm #6157",
+        date: "2026-04",
+    },
+    Entry {
+        gpu: Gpu::Gfx1151,
+        backend: VLLM,
+        what: What::Weights(&["awq_marlin", "gptq_marlin", "marlin"]),
+        name: "Marlin kernels",
+        verdict: Verdict::Works,
+        reason: "They are for CUDA, and on ROCm vLLM takes the plain kernels of the same weights in their place.",
+        source: "vLLM 0.16, list of quantisations for ROCm",
+        date: "2026-02",
+    },
+    Entry {
+        gpu: Gpu::Gfx1151,
+        backend: VLLM,
+        what: What::Weights(&["gguf"]),
+        name: "GGUF weights in vLLM",
+        verdict: Verdict::Unsupported,
+        reason: "They were on its list for ROCm at 0.16 and are gone by 0.33; llama.cpp loads them.",
+        source: "vLLM 0.16 and 0.33, list of quantisations for ROCm",
+        date: "2026-11",
     },
     Entry {
         gpu: Gpu::Gfx1151,
@@ -136,13 +166,13 @@ pub const GFX1151: &[Entry] = &[
     Entry {
         gpu: Gpu::Gfx1151,
         backend: VLLM,
-        what: What::Weights(&["gptq"]),
-        name: "GPTQ weights",
+        what: What::Weights(&["gptq", "w4a16"]),
+        name: "GPTQ and other W4A16 weights",
         verdict: Verdict::Slow,
-        reason: "On vLLM's list for ROCm, though said to be for CUDA alone; 4-bit kernels gave wrong answers on this \
-                 GPU except the Triton one, which reaches less than half of the bandwidth.",
-        source: "vLLM 0.16 source; vllm-rocm #24",
-        date: "2026",
+        reason: "They are on vLLM's list for ROCm, though said to be for CUDA alone: right with the Triton kernel, at \
+                 under half of the memory's speed, and garbage with the RDNA3 one where that is forced.",
+        source: "vLLM 0.16, list of quantisations for ROCm; vllm-rocm #24",
+        date: "2026-07",
     },
     Entry {
         gpu: Gpu::Gfx1151,
@@ -162,7 +192,7 @@ pub const GFX1151: &[Entry] = &[
         verdict: Verdict::Crashes,
         reason: "It has no kernels for this GPU in places and ends with an architecture error; leave it off.",
         source: "kyuz0 vLLM toolboxes #73",
-        date: "2026",
+        date: "2026-07",
     },
     Entry {
         gpu: Gpu::Gfx1151,
@@ -177,12 +207,18 @@ pub const GFX1151: &[Entry] = &[
     Entry {
         gpu: Gpu::Gfx1151,
         backend: LLAMA_CPP,
-        what: What::Argument("--mmap"),
+        what: What::Arguments(&[
+            &["--mmap"],
+            &["--load-mode", "mmap"],
+            &["--load-mode", "mmap+mlock"],
+            &["-lm", "mmap"],
+            &["-lm", "mmap+mlock"],
+        ]),
         name: "Reading a model through mmap",
         verdict: Verdict::Hangs,
         reason: "More than 20 GB through mmap hangs with ROCm; Asgard reads without it.",
         source: "ROCm #6182",
-        date: "2026",
+        date: "2026-06",
     },
     Entry {
         gpu: Gpu::Gfx1151,
@@ -243,7 +279,7 @@ fn concerns_agent(what: What, agent: &Agent) -> bool {
         What::KvCache(prefix) => {
             agent.kv_dtype.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with(prefix))
         }
-        What::Argument(argument) => agent.args.iter().any(|a| a == argument),
+        What::Arguments(any) => any.iter().any(|words| agent.args.windows(words.len()).any(|w| w == *words)),
         // Who reads it takes "1" and "true" for the same.
         What::Variable(name, value) => agent
             .env

@@ -59,7 +59,7 @@ fn each_choice_is_judged_by_itself() {
         runs: Runs::Container { image: "docker.io/kyuz0/toolboxes:vulkan-amdvlk".into(), host_ipc: false },
         ..llama("/m/a-Q4_K_M.gguf", &[])
     };
-    let table: [(Agent, &[Verdict]); 14] = [
+    let table: [(Agent, &[Verdict]); 21] = [
         (kv, &[Verdict::LosesAccuracy]),
         (thor("Qwen/Qwen2.5-14B-Instruct-AWQ"), &[]),
         (thor("Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4"), &[Verdict::Slow]),
@@ -72,6 +72,13 @@ fn each_choice_is_judged_by_itself() {
         (amdvlk, &[Verdict::Unsupported]),
         (llama("/m/a-Q4_K_M.gguf", &["--mmap"]), &[Verdict::Hangs]),
         (llama("/m/a-Q4_K_M.gguf", &["--no-mmap"]), &[]),
+        (llama("/m/a-Q4_K_M.gguf", &["--load-mode", "mmap"]), &[Verdict::Hangs]),
+        (llama("/m/a-Q4_K_M.gguf", &["--alias", "x", "-lm", "mmap"]), &[Verdict::Hangs]),
+        (llama("/m/a-Q4_K_M.gguf", &["--load-mode", "none", "--x", "mmap"]), &[]),
+        (thor("/m/a-Q4_K_M.gguf"), &[Verdict::Unsupported]),
+        (thor("openai/gpt-oss-120b"), &[]),
+        (Agent { quantization: Some("awq_marlin".into()), ..thor("a/b") }, &[]),
+        (thor("a/b-W4A16"), &[Verdict::Slow]),
         // vLLM's troubles are not llama.cpp's.
         (llama("/m/a-fp8.gguf", &[]), &[]),
         // On the CPU none of it matters.

@@ -307,6 +307,45 @@ fn llama_cpp_gets_the_flags_of_its_version() {
 }
 
 #[test]
+fn a_file_of_the_hub_is_given_from_where_it_was_found() {
+    let found = "/home/u/.cache/huggingface/hub/models--a--b/snapshots/c/q4/x.gguf";
+    let image = Runs::Container { image: "llama:1".to_owned(), host_ipc: false };
+    let start = |runs: Runs, gguf: Option<&str>, rehearsal| {
+        let agent =
+            Agent { model: "a/b/q4/x.gguf".to_owned(), revision: Some("v1;x".to_owned()), runs, ..mimir() };
+        backend(agent.backend).unwrap().launch(&Order {
+            gguf: gguf.map(PathBuf::from),
+            agent: &agent,
+            identity: &identity(),
+            host: &host(),
+            key: Secret::new("the-key-of-this-start"),
+            revision: "r1".to_owned(),
+            reserved: Vec::new(),
+            rehearsal,
+        })
+    };
+    let contained = start(image.clone(), Some(found), None).unwrap();
+    assert_eq!(value(&contained, "--model"), Some("/models/models--a--b/snapshots/c/q4/x.gguf"));
+    let Program::Image { mounts, .. } = &contained.program else { panic!("{:?}", contained.program) };
+    assert_eq!(mounts.len(), 1, "a link leads into the blobs, so the whole cache is given, to read");
+    assert_eq!(mounts[0].source, PathBuf::from("/home/u/.cache/huggingface/hub"));
+    assert!(mounts[0].read_only);
+    let local = start(mimir().runs, Some(found), None).unwrap();
+    assert_eq!(value(&local, "--model"), Some(found));
+
+    let error = start(image.clone(), None, None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NoModel);
+    assert_eq!(error.message, "q4/x.gguf of Thor is not in the Hugging Face cache.");
+    assert_eq!(error.next, "Download it into the Hugging Face cache first: hf download a/b q4/x.gguf");
+
+    // A stand-in reads no model, so none has to be there.
+    let stand_in = StandIn::Process { command: vec!["asgard".to_owned()], folder: PathBuf::from("/tmp/r") };
+    let rehearsal = Rehearsal { stand_in, hold: 1, env: Vec::new() };
+    let played = start(image, None, Some(rehearsal)).unwrap();
+    assert_eq!(value(&played, "--model"), Some("a/b/q4/x.gguf"));
+}
+
+#[test]
 fn vllm_as_a_process_is_told_where_things_are() {
     let agent = Agent { runs: Runs::Process { command: vec!["/opt/venv/bin/vllm".to_owned()] }, ..thor() };
     let launch = launch(&agent);

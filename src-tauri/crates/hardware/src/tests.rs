@@ -109,3 +109,14 @@ fn devices_are_those_that_exist_with_their_groups() {
     let own = fs::metadata(root.path().join("dev/dri/renderD128")).unwrap().gid();
     assert_eq!(found.groups, if own == 0 { vec![] } else { vec![own] });
 }
+
+#[test]
+fn the_gpu_is_known_by_its_number_alone() {
+    let known = |name: &str| fixture(name).gpu();
+    for halo in ["strix-halo-small-carveout", "strix-halo-half-gtt", "strix-halo-large-carveout"] {
+        assert_eq!(known(halo), Some(Gpu::Gfx1151), "{halo}");
+    }
+    for other in ["cpu-only", "two-cards", "four-cards", "small-8gb", "broken"] {
+        assert_eq!(known(other), None, "{other}");
+    }
+}

@@ -59,12 +59,12 @@ pub fn has_model(hub: &Path, id: &str, revision: Option<&str>) -> Presence {
     }
 }
 
-/// The command that fetches a model, for a message.
 /// Where a GGUF file of a repository lies in the cache below `hub`, if it is there whole: of a split one the first part,
 /// and only when every part is there.
 pub fn gguf_path(hub: &Path, repo: &str, file: &str, revision: Option<&str>) -> Option<PathBuf> {
     let revision = revision.unwrap_or("main");
-    if !is_safe_path(revision) || !is_safe_path(file) {
+    // A plus is no part of a revision, and common in names of files.
+    if !is_safe_path(revision) || !is_safe_path(&file.replace('+', "-")) {
         return None;
     }
     let folder = hub.join(folder_name(repo).ok()?);
@@ -87,6 +87,7 @@ fn parts(file: &str) -> Vec<String> {
     split().unwrap_or_else(|| vec![file.to_owned()])
 }
 
+/// The command that fetches a model, for a message.
 pub fn fetch_command(id: &str, revision: Option<&str>) -> String {
     let revision =
         revision.filter(|r| is_safe_path(r)).map(|r| format!(" --revision {r}")).unwrap_or_default();
@@ -419,6 +420,48 @@ mod tests {
         );
         assert_eq!(folder_name("gpt2").unwrap(), "models--gpt2");
         assert_eq!(fetch_command("org/name", Some("v1.0")), "hf download org/name --revision v1.0");
+    }
+
+    #[test]
+    fn a_gguf_file_of_a_repository_is_found_whole_or_not_at_all() {
+        let cache = Cache::new()
+            .with("a-Q4_K_M.gguf", "w")
+            .with("a+b.gguf", "w")
+            .with("empty.gguf", "")
+            .with("whole-00001-of-00002.gguf", "w")
+            .with("whole-00002-of-00002.gguf", "w")
+            .with("half-00001-of-00002.gguf", "w")
+            .with_broken("broken.gguf");
+        let hub = cache.folder.path();
+        let found = |file: &str, revision| gguf_path(hub, "org/name", file, revision);
+        for file in ["a-Q4_K_M.gguf", "a+b.gguf", "whole-00001-of-00002.gguf"] {
+            assert_eq!(found(file, None), Some(cache.snapshot().join(file)), "{file}");
+            assert_eq!(found(file, Some(COMMIT)), found(file, None), "{file}");
+        }
+        for file in [
+            "absent.gguf",
+            "empty.gguf",
+            "half-00001-of-00002.gguf",
+            "broken.gguf",
+            "../main",
+            "",
+            "/etc/passwd",
+        ] {
+            assert_eq!(found(file, None), None, "{file}");
+        }
+        assert_eq!(found("a-Q4_K_M.gguf", Some("v2")), None);
+        assert_eq!(gguf_path(hub, "org/other", "a-Q4_K_M.gguf", None), None);
+        assert_eq!(gguf_path(hub, "../org", "a-Q4_K_M.gguf", None), None);
+    }
+
+    #[test]
+    fn a_gguf_file_in_a_folder_of_its_repository_is_found() {
+        let cache = Cache::new();
+        fs::create_dir(cache.snapshot().join("q4")).unwrap();
+        fs::write(cache.model().join("blobs/q4"), "w").unwrap();
+        symlink("../../../blobs/q4", cache.snapshot().join("q4/a.gguf")).unwrap();
+        let found = gguf_path(cache.folder.path(), "org/name", "q4/a.gguf", None);
+        assert_eq!(found, Some(cache.snapshot().join("q4/a.gguf")));
     }
 
     #[test]

@@ -136,7 +136,12 @@ fn gguf<'a>(agent: &Agent, model: &'a str, found: Option<&'a Path>) -> Result<&'
         (Some(_), Some(found)) => Ok(found),
         (Some(file), None) => Err(missing(
             format!("{} of {} is not in the Hugging Face cache.", file.file, agent.display_name),
-            format!("Fetch it with: hf download {} {}", file.repo, file.file),
+            format!(
+                "Download it into the Hugging Face cache first: hf download {} {}{}",
+                file.repo,
+                file.file,
+                agent.revision.as_deref().map(at_revision).unwrap_or_default()
+            ),
         )),
         (None, _) => Err(missing(
             format!(
@@ -149,6 +154,12 @@ fn gguf<'a>(agent: &Agent, model: &'a str, found: Option<&'a Path>) -> Result<&'
             ),
         )),
     }
+}
+
+/// The option for a command that a person may copy: nothing that a shell would read otherwise.
+fn at_revision(revision: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if revision.chars().all(plain) { format!(" --revision {revision}") } else { String::new() }
 }
 
 /// Mounts what holds the file, and gives its path in the container. A file of the Hub's cache is a link into its

@@ -84,7 +84,11 @@ const AGENT: &[Key] = &[
         Shape::Text,
         "For a server that runs already: its address, \"http://127.0.0.1:8080/v1\".",
     ),
-    key("model", Shape::Text, "A model id of the Hub, or the path of a GGUF file."),
+    key(
+        "model",
+        Shape::Text,
+        "A model id of the Hub, OWNER/NAME/FILE.gguf of a file there, the path of a GGUF file, or a tag of Ollama.",
+    ),
     key("revision", Shape::Text, "A commit, tag or branch of the model."),
     key("image", Shape::Text, "The container image; best with a digest."),
     key(
@@ -123,7 +127,11 @@ const AGENT: &[Key] = &[
     ),
     key("min_residency", Shape::Time, "How long it stays at least once it is awake."),
     key("pinned", Shape::Flag, "Stays awake through a switch."),
-    key("served_by", Shape::Text, "Another agent whose server plays this role too."),
+    key(
+        "served_by",
+        Shape::Text,
+        "An agent on whose server this one is a role: with its own prompt and limits, and no memory.",
+    ),
     key("glyph", Shape::Text, "The rune it is drawn with."),
     key("color", Shape::Text, "The colour it is drawn with."),
 ];
