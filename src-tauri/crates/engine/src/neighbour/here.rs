@@ -329,7 +329,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_is_asked_to_end_and_run_again() {
-        let sleep: Vec<String> = ["/bin/sleep", "31.4159"].map(str::to_owned).to_vec();
+        // Found again by its command line: that of this run of the tests, and not of another beside it.
+        let sleep = vec!["/bin/sleep".to_owned(), format!("31.{}", std::process::id())];
         start_process(&sleep, None).unwrap();
         let running = || {
             proc::all(Path::new("/proc"))
