@@ -198,7 +198,7 @@ pub(crate) async fn edit(ctx: &Ctx, asked: &EditRequest) -> Result<Edited, ApiEr
         edit::edit(&state.source.text, &edits).map_err(|e| ApiError::new(Code::Usage, e.message, e.next))?;
     let path = ctx.world.paths.stack_file();
     let scale = scale(ctx.world.rehearsal.is_some());
-    let stack = match stack_file::check(&path, &text, scale) {
+    let stack = match stack_file::check_on(&path, &text, scale, state.gpu) {
         Ok(stack) => stack,
         Err(problems) => {
             return Ok(Edited {
@@ -211,10 +211,12 @@ pub(crate) async fn edit(ctx: &Ctx, asked: &EditRequest) -> Result<Edited, ApiEr
             });
         }
     };
+    // What the form says already of the agents as they are.
+    let known: Vec<String> = state.file_stack.agents.iter().flat_map(|a| warnings(&state, a)).collect();
     let mut edited = Edited {
         saved: false,
         problems: Vec::new(),
-        notes: stack.notes.iter().map(|n| n.message.clone()).collect(),
+        notes: stack.notes.iter().map(|n| n.message.clone()).filter(|n| !known.contains(n)).collect(),
         restarts: restarts(&state, &stack).iter().map(ToString::to_string).collect(),
         profiles: profiles(&state, &stack),
         kept: None,

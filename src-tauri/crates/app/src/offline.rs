@@ -51,7 +51,7 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
             "Check the path.",
         ));
     }
-    let loaded = store::stack_file::load(&file, stack_watch::scale(rehearsal));
+    let loaded = store::stack_file::load_on(&file, stack_watch::scale(rehearsal), options.machine().gpu());
     let hash = loaded.hash.clone();
     let stack = loaded.stack.map_err(|problems| {
         let message: Vec<String> = problems

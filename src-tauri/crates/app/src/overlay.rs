@@ -49,6 +49,7 @@ pub(crate) fn effective(file: &Arc<Stack>, answers: &[Answer]) -> Arc<Stack> {
             None => stack.agents.push(adopted),
         }
     }
+    stack.roles_follow();
     Arc::new(stack)
 }
 

@@ -59,7 +59,9 @@ pub(crate) async fn run(ctx: Ctx) {
 }
 
 pub(crate) async fn read_again(ctx: &Ctx) {
-    let loaded = store::stack_file::load(&ctx.world.paths.stack_file(), scale(ctx.world.rehearsal.is_some()));
+    let gpu = ctx.state.state().gpu;
+    let scale = scale(ctx.world.rehearsal.is_some());
+    let loaded = store::stack_file::load_on(&ctx.world.paths.stack_file(), scale, gpu);
     let source = Arc::new(source(&loaded));
     let problem = source.problems.first().cloned();
     let hash = loaded.hash.clone();

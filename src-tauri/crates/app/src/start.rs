@@ -134,15 +134,17 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let opened = Database::open(&paths.database())
         .map_err(|e| StartError::new(e.to_string(), "Check the disk that holds Asgard's data folder."))?;
     let rehearsal = options.rehearsal_options();
-    let loaded = store::stack_file::load(&paths.stack_file(), stack_watch::scale(rehearsal.is_some()));
+    let scale = stack_watch::scale(rehearsal.is_some());
+    let gpu = options.machine().gpu();
+    let loaded = store::stack_file::load_on(&paths.stack_file(), scale, gpu);
     let source = stack_watch::source(&loaded);
     // A file that does not hold must not keep the person from their machine: the shipped stack serves until then.
     let (stack, hash) = if let Ok(stack) = loaded.stack {
         (stack, loaded.hash)
     } else {
-        let text = store::stack_file::shipped_text(stack_watch::scale(rehearsal.is_some()));
+        let text = store::stack_file::shipped_text(scale);
         let stack =
-            store::stack_file::check(&paths.stack_file(), &text, stack_watch::scale(rehearsal.is_some()))
+            store::stack_file::check_on(&paths.stack_file(), &text, scale, gpu)
                 .map_err(|_| {
                     StartError::new(
                         "The shipped stack does not hold.",

@@ -161,6 +161,27 @@ fn a_changed_file_touches_only_whom_it_concerns() {
 }
 
 #[test]
+fn roles_follow_a_server_that_became_another() {
+    let raw = with(|raw| {
+        let frigga = RawAgent { served_by: text("thor"), title: text("Queen"), ..RawAgent::default() };
+        raw.agents.0.insert(0, ("frigga".into(), frigga));
+    });
+    let checked = taken(&raw);
+    let mut stack = checked.clone();
+    stack.roles_follow();
+    assert_eq!(stack, checked, "of a stack as it was checked nothing changes");
+    let endpoint = Runs::External { endpoint: "http://127.0.0.1:9000".into() };
+    let thor = stack.agents.iter_mut().find(|a| a.name.as_str() == "thor").expect("it");
+    (thor.runs, thor.port, thor.context, thor.model) = (endpoint.clone(), 9000, 4096, "other".into());
+    stack.roles_follow();
+    let frigga = &stack.agents[0];
+    assert_eq!((&frigga.runs, frigga.port, frigga.context), (&endpoint, 9000, 4096));
+    assert_eq!((frigga.model.as_str(), frigga.title.as_str()), ("other", "Queen"));
+    assert_eq!(frigga.served_by, Some(name("thor")));
+    assert_eq!(frigga.claim_in(domain::Bytes::gb(128.0)), domain::Bytes::ZERO);
+}
+
+#[test]
 fn a_role_starts_nothing_again_until_it_has_a_server_of_its_own() {
     let role = |on: &str| {
         taken(&with(|raw| {

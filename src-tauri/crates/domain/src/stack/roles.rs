@@ -18,6 +18,36 @@ impl Stack {
         self.agents.iter().filter(move |a| a.served_by.as_ref() == Some(server))
     }
 
+    /// Roles take over what their servers are now, of a stack that was changed after its check. Nothing of one that
+    /// was not.
+    pub fn roles_follow(&mut self) {
+        let servers: Vec<Agent> = self.agents.iter().filter(|a| a.served_by.is_none()).cloned().collect();
+        for role in &mut self.agents {
+            let Some(server) = servers.iter().find(|s| role.served_by.as_ref() == Some(&s.name)) else {
+                continue;
+            };
+            let own = role.clone();
+            *role = Agent {
+                name: own.name,
+                display_name: own.display_name,
+                title: own.title,
+                role: own.role,
+                tier: own.tier,
+                context: own.context.min(server.context),
+                sequences: own.sequences.min(server.sequences),
+                claim: own.claim,
+                ttl: own.ttl,
+                drain: own.drain,
+                request_timeout: own.request_timeout,
+                pinned: own.pinned,
+                served_by: own.served_by,
+                glyph: own.glyph,
+                color: own.color,
+                ..server.clone()
+            };
+        }
+    }
+
     /// The stack as plans see it; itself where there is no role.
     pub(crate) fn servers_only(&self) -> std::borrow::Cow<'_, Self> {
         if self.agents.iter().all(|a| a.served_by.is_none()) {
