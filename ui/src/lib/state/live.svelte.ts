@@ -111,6 +111,11 @@ export class Live {
     }, wait);
   }
 
+  /** What the page shows, read again now: for a press on something that the last reading holds back. */
+  look(): Promise<void> {
+    return this.#fetch();
+  }
+
   async #fetch(): Promise<void> {
     try {
       const [told, profiles, events] = await Promise.all([
