@@ -143,14 +143,9 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         (stack, loaded.hash)
     } else {
         let text = store::stack_file::shipped_text(scale);
-        let stack =
-            store::stack_file::check_on(&paths.stack_file(), &text, scale, gpu)
-                .map_err(|_| {
-                    StartError::new(
-                        "The shipped stack does not hold.",
-                        "This is a fault of Asgard's: report it.",
-                    )
-                })?;
+        let stack = store::stack_file::check_on(&paths.stack_file(), &text, scale, gpu).map_err(|_| {
+            StartError::new("The shipped stack does not hold.", "This is a fault of Asgard's: report it.")
+        })?;
         (stack, store::identity::hash(text.as_bytes()))
     };
     let uid = rustix::process::getuid().as_raw();
