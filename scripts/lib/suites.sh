@@ -15,7 +15,13 @@ suite() {
 }
 
 # A journey exists once its file does.
-journey() { [ ! -f "tests/tests/$1.rs" ] || suite "$2" "$3"; }
+declare -A suite_is_journey=()
+journey() {
+    [ ! -f "tests/tests/$1.rs" ] || {
+        suite "$2" "$3"
+        suite_is_journey[$2]=yes
+    }
+}
 run_journey() { cargo test --locked --workspace --test "$1"; }
 
 # Prints "NAME is missing" for the first command that is.
