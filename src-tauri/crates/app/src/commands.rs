@@ -233,7 +233,7 @@ impl App {
         let world = &self.ctx.world;
         stacks::Ground {
             paths: world.paths.clone(),
-            scale: stack_watch::scale(world.rehearsal.is_some()),
+            scale: world.scale(),
             pools: self.ctx.state.state().pools.clone(),
         }
     }

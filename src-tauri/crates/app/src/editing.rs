@@ -14,7 +14,7 @@ use store::stack_file::{self, edit};
 
 use crate::carry::Ctx;
 use crate::run_loop::Wish;
-use crate::stack_watch::{self, scale};
+use crate::stack_watch;
 use crate::stacks;
 use crate::state::State;
 
@@ -197,7 +197,7 @@ pub(crate) async fn edit(ctx: &Ctx, asked: &EditRequest) -> Result<Edited, ApiEr
     let text =
         edit::edit(&state.source.text, &edits).map_err(|e| ApiError::new(Code::Usage, e.message, e.next))?;
     let path = ctx.world.paths.stack_file();
-    let scale = scale(ctx.world.rehearsal.is_some());
+    let scale = ctx.world.scale();
     let stack = match stack_file::check_on(&path, &text, scale, state.gpu) {
         Ok(stack) => stack,
         Err(problems) => {

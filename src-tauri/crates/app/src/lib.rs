@@ -26,6 +26,7 @@ mod neighbours;
 mod offline;
 mod overlay;
 mod probe;
+mod reading;
 mod ready;
 mod recover;
 mod run_loop;

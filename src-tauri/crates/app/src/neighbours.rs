@@ -115,7 +115,8 @@ fn memory(
     if !neighbour.running {
         return (None, MemoryBasis::Unknown);
     }
-    let on_gpu = ctx.world.rehearsal.is_none() && state.pools.iter().any(|p| p.device_used.is_some());
+    let on_gpu = ctx.world.rehearsal.as_ref().is_none_or(|r| !r.machine.is_small())
+        && state.pools.iter().any(|p| p.device_used.is_some());
     let measured = hardware::process_memory(&neighbour.pids);
     if measured > 0 && (!on_gpu || matches!(neighbour.kind, Kind::Bifrost | Kind::Unknown)) {
         return (Some(measured), MemoryBasis::Measured);

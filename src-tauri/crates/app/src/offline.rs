@@ -12,7 +12,6 @@ use domain::stack::Stack;
 use serde_json::Value;
 
 use crate::run_loop::plan_error;
-use crate::stack_watch;
 use crate::start::Options;
 use crate::view;
 
@@ -51,7 +50,11 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
             "Check the path.",
         ));
     }
-    let loaded = store::stack_file::load_on(&file, stack_watch::scale(rehearsal), options.machine().gpu());
+    let loaded = store::stack_file::load_on(
+        &file,
+        if rehearsal { options.scale() } else { 1 },
+        options.machine().gpu(),
+    );
     let hash = loaded.hash.clone();
     let stack = loaded.stack.map_err(|problems| {
         let message: Vec<String> = problems

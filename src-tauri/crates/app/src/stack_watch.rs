@@ -14,10 +14,6 @@ use crate::activity::happened;
 use crate::carry::Ctx;
 use crate::state::{Event, StackSource};
 
-pub(crate) fn scale(rehearsal: bool) -> u64 {
-    if rehearsal { 1024 } else { 1 }
-}
-
 pub(crate) fn source(loaded: &Loaded) -> StackSource {
     let problems = match &loaded.stack {
         Ok(_) => Vec::new(),
@@ -60,7 +56,7 @@ pub(crate) async fn run(ctx: Ctx) {
 
 pub(crate) async fn read_again(ctx: &Ctx) {
     let gpu = ctx.state.state().gpu;
-    let scale = scale(ctx.world.rehearsal.is_some());
+    let scale = ctx.world.scale();
     let loaded = store::stack_file::load_on(&ctx.world.paths.stack_file(), scale, gpu);
     let source = Arc::new(source(&loaded));
     let problem = source.problems.first().cloned();
@@ -83,7 +79,7 @@ pub(crate) async fn read_again(ctx: &Ctx) {
 /// Writes the shipped stack, where no file exists yet.
 pub(crate) async fn save(ctx: &Ctx) -> Result<(), ApiError> {
     let path = ctx.world.paths.stack_file();
-    store::stack_file::save_shipped(&path, scale(ctx.world.rehearsal.is_some())).map_err(|e| {
+    store::stack_file::save_shipped(&path, ctx.world.scale()).map_err(|e| {
         ApiError::new(
             Code::Failed,
             format!("The stack file could not be written: {e}."),

@@ -21,6 +21,7 @@ use engine::{Engine, EngineEvent, Identity};
 use futures_util::StreamExt;
 use hardware::Machine;
 use jiff::Timestamp;
+use rehearsal::playback::Playback;
 use store::database::{Database, Severity as Kept};
 use store::lock::{ControllerLock, LockError};
 use store::paths::Paths;
@@ -34,7 +35,7 @@ use crate::leases::Leases;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
 use crate::telemetry::{self, Lookers};
-use crate::world::{RehearsalOptions, World};
+use crate::world::{PlayedMachine, RehearsalOptions, World};
 use crate::{recover, stack_watch};
 
 /// What the program read from its surroundings.
@@ -90,6 +91,22 @@ impl Options {
         Ok(self.paths.clone())
     }
 
+    /// Which machine a rehearsal plays on: a recording where one is named, else the small one.
+    fn played_machine(&self) -> PlayedMachine {
+        let Some(root) = self.var("ASGARD_SYSROOT").filter(|root| *root != "/") else {
+            let other = rehearsal::machine::other_from(self.var("ASGARD_REHEARSAL_OTHER_MB"));
+            return PlayedMachine::Small { other };
+        };
+        let asked = self.var("ASGARD_REHEARSAL_MOVES_SYSROOT") == Some("1");
+        let moves = asked.then(|| Playback::new(root, self.var("ASGARD_REHEARSAL_LEAK_GB")));
+        PlayedMachine::Recorded { moves }
+    }
+
+    /// By how much the sizes of the shipped stack are divided: by 1024 on the small machine of a rehearsal.
+    pub(crate) fn scale(&self) -> u64 {
+        if self.decide_rehearsal() && self.played_machine().is_small() { 1024 } else { 1 }
+    }
+
     fn rehearsal_options(&self) -> Option<RehearsalOptions> {
         if !self.decide_rehearsal() {
             return None;
@@ -108,7 +125,7 @@ impl Options {
             command: vec![self.exe.display().to_string(), "stand-in".to_owned()],
             program,
             env: self.env.iter().filter(|(k, _)| handed_on(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
-            other: rehearsal::machine::other_from(self.var("ASGARD_REHEARSAL_OTHER_MB")),
+            machine: self.played_machine(),
         })
     }
 }
@@ -134,7 +151,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let opened = Database::open(&paths.database())
         .map_err(|e| StartError::new(e.to_string(), "Check the disk that holds Asgard's data folder."))?;
     let rehearsal = options.rehearsal_options();
-    let scale = stack_watch::scale(rehearsal.is_some());
+    let scale = options.scale();
     let gpu = options.machine().gpu();
     let loaded = store::stack_file::load_on(&paths.stack_file(), scale, gpu);
     let source = stack_watch::source(&loaded);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use domain::agent::{AgentName, AgentState};
+use domain::agent::AgentName;
 use domain::memory::Bytes;
-use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
+use domain::pool::{PoolId, PoolReading, Shares};
 use domain::secret::Secret;
 use domain::stack::{Agent, Runs, Stack};
 use engine::backend::{Host, Rehearsal, StandIn};
@@ -16,6 +16,7 @@ use engine::ollama::{self, OllamaEngine};
 use engine::process::ProcessEngine;
 use engine::{Engine, EngineError, EngineInfo, ErrorKind, Identity, Instance, Launch, Mount, Program};
 use hardware::Machine;
+use rehearsal::playback::Playback;
 use store::adoptions::{Answer, What};
 use store::database::Database;
 use store::paths::Paths;
@@ -23,7 +24,6 @@ use store::secrets::Secrets;
 
 use crate::images::Pins;
 use crate::neighbours::Found;
-use crate::state::State;
 
 /// How a rehearsal is played.
 #[derive(Debug, Clone)]
@@ -34,8 +34,22 @@ pub(crate) struct RehearsalOptions {
     pub(crate) program: Option<PathBuf>,
     /// `ASGARD_REHEARSAL_*` variables that are handed on.
     pub(crate) env: Vec<(String, String)>,
-    /// What other programs hold on the played machine.
-    pub(crate) other: Bytes,
+    pub(crate) machine: PlayedMachine,
+}
+
+/// The machine that a rehearsal plays on.
+#[derive(Debug, Clone)]
+pub(crate) enum PlayedMachine {
+    /// The small one, whose gigabytes are megabytes, and what other programs hold on it.
+    Small { other: Bytes },
+    /// A recording (`ASGARD_SYSROOT`), in its own gigabytes; it moves with the stand-ins where that was asked for.
+    Recorded { moves: Option<Playback> },
+}
+
+impl PlayedMachine {
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self, Self::Small { .. })
+    }
 }
 
 pub(crate) struct World {
@@ -166,7 +180,12 @@ impl World {
             }
             _ => StandIn::Process { command: rehearsal.command.clone(), folder },
         };
-        Ok(Some(Rehearsal { stand_in, hold: hold.0, env: rehearsal.env.clone() }))
+        let mut env = rehearsal.env.clone();
+        if !rehearsal.machine.is_small() {
+            // Gigabytes of another machine are said, not held.
+            env.push(("ASGARD_REHEARSAL_HELD_PART".to_owned(), "1024".to_owned()));
+        }
+        Ok(Some(Rehearsal { stand_in, hold: hold.0, env }))
     }
 
     pub(crate) fn host(&self, capacity: Bytes) -> Host {
@@ -179,61 +198,6 @@ impl World {
             logs: self.paths.agent_logs(),
             capacity: capacity.0,
         }
-    }
-
-    /// The pools now, and what of them is known to be whose.
-    pub(crate) fn read(&self, state: &State) -> (Vec<PoolReading>, BTreeMap<AgentName, Shares>) {
-        let mut measured = BTreeMap::new();
-        if let Some(rehearsal) = &self.rehearsal {
-            let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
-            let mut pool = rehearsal::machine::reading(&held, rehearsal.other);
-            let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
-            for (name, live) in &state.agents {
-                if live.instance.is_some() {
-                    let bytes = reported.get(name.as_str()).copied().unwrap_or(0);
-                    let share = Share { device: Bytes(bytes), host: Bytes::ZERO };
-                    measured.insert(name.clone(), Shares::from([(pool.id.clone(), share)]));
-                }
-            }
-            // Stand-ins of others are part of the played machine.
-            for found in state.found.iter().filter(|f| f.neighbour.running) {
-                let bytes = Bytes(hardware::process_memory(&found.neighbour.pids));
-                pool.used += bytes;
-                if let Some(agent) = adopted_as(&state.answers, &found.neighbour.id) {
-                    let share = Share { device: Bytes::ZERO, host: bytes };
-                    measured.insert(agent, Shares::from([(pool.id.clone(), share)]));
-                }
-            }
-            return (vec![pool], measured);
-        }
-        let pools = self.machine.pools();
-        let ollama = self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let on_gpu = pools.iter().any(|p| p.device_used.is_some());
-        for (name, live) in &state.agents {
-            let Some(instance) = &live.instance else { continue };
-            if let Some((device, host)) = ollama.get(name) {
-                measured.insert(name.clone(), of_ollama(&pools, *device, *host));
-            } else if live.engine.as_deref() == Some("external") {
-                // Where a GPU holds a part, the processes alone show too little, and the rest would count twice.
-                let found = state
-                    .found
-                    .iter()
-                    .find(|f| adopted_as(&state.answers, &f.neighbour.id).as_ref() == Some(name) && !on_gpu);
-                let host = Bytes(found.map_or(0, |f| hardware::process_memory(&f.neighbour.pids)));
-                if let Some(ram) = pools.first().filter(|_| host > Bytes::ZERO) {
-                    let share = Share { device: Bytes::ZERO, host };
-                    measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
-                }
-            } else if live.engine.as_deref() == Some(self.processes.id()) {
-                let Some(ram) = pools.iter().find(|p| p.kind != PoolKind::Vram) else { continue };
-                let host = Bytes(hardware::process_memory(&instance.pids));
-                let share = Share { device: Bytes::ZERO, host };
-                measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
-            } else if live.state == AgentState::Loading && !live.baseline.is_empty() {
-                measured.insert(name.clone(), gained(&live.baseline, &pools));
-            }
-        }
-        (pools, measured)
     }
 
     /// Asks Ollama what its loaded models hold. Nothing is asked where no agent is one of its models.
@@ -286,6 +250,11 @@ impl World {
             all.push((engine, answer));
         }
         all
+    }
+
+    /// By how much the sizes of the shipped stack are divided here.
+    pub(crate) fn scale(&self) -> u64 {
+        if self.rehearsal.as_ref().is_some_and(|r| r.machine.is_small()) { 1024 } else { 1 }
     }
 
     /// Runs a piece of work on the database, off the async threads.
@@ -413,47 +382,6 @@ pub(crate) fn ollama_servers(stack: &Stack) -> Vec<ollama::Server> {
         Runs::Container { .. } | Runs::Process { .. } | Runs::External { .. } => None,
     })
     .collect()
-}
-
-/// The agent that a server of others was adopted as.
-fn adopted_as(answers: &[Answer], id: &str) -> Option<AgentName> {
-    answers.iter().find_map(|answer| match &answer.what {
-        What::Adopted { agent, .. } if answer.id == id => AgentName::new(agent).ok(),
-        _ => None,
-    })
-}
-
-/// What Ollama says of a loaded model, on the pools where that lies.
-fn of_ollama(pools: &[PoolReading], device: u64, host: u64) -> Shares {
-    let mut shares = Shares::new();
-    let cards = pools.iter().find(|p| p.kind == PoolKind::Vram).or(pools.first());
-    let ordinary = pools.iter().find(|p| p.kind != PoolKind::Vram).or(pools.first());
-    if let Some(pool) = cards {
-        shares.entry(pool.id.clone()).or_default().device += Bytes(device);
-    }
-    if let Some(pool) = ordinary {
-        shares.entry(pool.id.clone()).or_default().host += Bytes(host);
-    }
-    shares
-}
-
-/// What the pools gained since `before`.
-fn gained(before: &[PoolReading], now: &[PoolReading]) -> Shares {
-    before
-        .iter()
-        .filter_map(|b| {
-            let n = now.iter().find(|n| n.id == b.id)?;
-            let total = n.used.saturating_sub(b.used);
-            let device = n.device_used.unwrap_or_default().saturating_sub(b.device_used.unwrap_or_default());
-            // Without a figure of the GPU's own, a card's pool is all the GPU's and ordinary memory none of it.
-            let device = match (n.device_used, n.kind) {
-                (Some(_), _) => device.min(total),
-                (None, PoolKind::Vram) => total,
-                (None, _) => Bytes::ZERO,
-            };
-            Some((b.id.clone(), Share { device, host: total.saturating_sub(device) }))
-        })
-        .collect()
 }
 
 /// The capacity of the pool an agent takes most of.

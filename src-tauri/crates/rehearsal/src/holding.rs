@@ -16,6 +16,8 @@ pub(crate) struct Holding {
     report: Option<Report>,
     blocks: Mutex<Vec<Vec<u8>>>,
     bytes: AtomicU64,
+    /// One byte in so many is held for real.
+    held_part: u64,
 }
 
 impl Holding {
@@ -29,7 +31,13 @@ impl Holding {
             Some(path) => Some(Report::open(path, &settings.agent)?),
             None => None,
         };
-        Ok(Self { journal, report, blocks: Mutex::default(), bytes: AtomicU64::new(0) })
+        Ok(Self {
+            journal,
+            report,
+            blocks: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            held_part: settings.held_part,
+        })
     }
 
     /// Holds `total` bytes from now on, if that is more than before. The books are written first.
@@ -45,7 +53,7 @@ impl Holding {
             report.say(total)?;
         }
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut missing = total - before;
+        let mut missing = total / self.held_part - before / self.held_part;
         while missing > 0 {
             let size = missing.min(BLOCK);
             // Not zeroes: a page of zeroes would be promised, not held.

@@ -2,7 +2,8 @@
 //!
 //! [`stand_in`] speaks the dialects of vLLM 0.32 and llama.cpp b11434 as they were recorded, holds its memory for
 //! real, answers with readable text, and misbehaves on request ([`fault`]). [`machine`] is the played machine whose
-//! gigabytes are megabytes; [`report`] tells what every server holds now, [`journal`] what was held at any instant.
+//! gigabytes are megabytes; [`playback`] a recorded machine that moves;
+//! [`report`] tells what every server holds now, [`journal`] what was held at any instant.
 //!
 //! Deliberately absent: a model. Nothing here reads a weight or computes a logit.
 //!
@@ -15,6 +16,7 @@
 pub mod fault;
 pub mod journal;
 pub mod machine;
+pub mod playback;
 pub mod report;
 pub mod stand_in;
 

@@ -11,6 +11,9 @@ pub(crate) struct Settings {
     pub(crate) agent: String,
     /// `ASGARD_REHEARSAL_HOLD`: bytes held in the end.
     pub(crate) hold: u64,
+    /// `ASGARD_REHEARSAL_HELD_PART`: one part in so many is held for real, the rest is only said. For a household that
+    /// plays on another machine's memory.
+    pub(crate) held_part: u64,
     /// `ASGARD_REHEARSAL_LOAD_MS`
     pub(crate) load: Duration,
     /// `ASGARD_REHEARSAL_TOKENS_PER_SECOND`
@@ -59,11 +62,14 @@ impl Settings {
                 })?);
             }
         }
+        let held_part = number("ASGARD_REHEARSAL_HELD_PART", 1.0)?.clamp(1.0, 1e9);
         let load = number("ASGARD_REHEARSAL_LOAD_MS", 2000.0)?.min(86_400_000.0);
         let speed = number("ASGARD_REHEARSAL_TOKENS_PER_SECOND", 40.0)?;
         Ok(Self {
             agent,
             hold,
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+            held_part: held_part as u64,
             load: Duration::from_secs_f64(load / 1000.0),
             tokens_per_second: speed.clamp(0.1, 100_000.0),
             faults,
