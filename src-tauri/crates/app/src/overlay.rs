@@ -76,6 +76,7 @@ fn guest(name: AgentName, called: &str) -> Agent {
         context: CONTEXT,
         sequences: 1,
         claim: ClaimBasis::Memory(Bytes::ZERO),
+        learned: None,
         kv_bytes_per_token: None,
         dtype: None,
         quantization: None,

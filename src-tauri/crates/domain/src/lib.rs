@@ -7,7 +7,10 @@
 //! Deliberately absent: tokio, files, sockets, clocks, logging, JSON.
 
 pub mod agent;
+pub mod attribution;
 pub mod catalog;
+pub mod footprint;
+pub mod lost;
 pub mod matrix;
 pub mod memory;
 pub mod plan;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentName;
+use crate::attribution::Doubt;
 use crate::memory::{Bytes, Unit};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,18 +92,30 @@ pub struct Held {
 
 impl Held {
     /// What it counts with in `pool`.
-    pub fn counts(&self, pool: &PoolId) -> Share {
-        let reserved = self.reserved.get(pool).copied().unwrap_or_default();
-        let measured = self.measured.as_ref().and_then(|m| m.get(pool)).copied().unwrap_or_default();
-        reserved.max(measured)
+    pub fn counts(&self, pool: &PoolReading) -> Share {
+        let reserved = self.reserved.get(&pool.id).copied().unwrap_or_default();
+        let measured = self.measured.as_ref().and_then(|m| m.get(&pool.id)).copied().unwrap_or_default();
+        reserved.max(within(measured, pool.used))
     }
 
     /// What of the pool's use is this agent's. Where nothing could be measured (an agent found running after a
     /// restart) it is taken to hold what it reserved; else its own bytes would count again as other programs'.
-    fn used_in(&self, pool: &PoolId) -> Share {
+    fn used_in(&self, pool: &PoolReading) -> Share {
         let shares = self.measured.as_ref().unwrap_or(&self.reserved);
-        shares.get(pool).copied().unwrap_or_default()
+        within(shares.get(&pool.id).copied().unwrap_or_default(), pool.used)
     }
+}
+
+/// A figure above all that is in use is a lie of some counter, and not believed beyond that.
+fn within(share: Share, used: Bytes) -> Share {
+    let device = share.device.min(used);
+    Share { device, host: share.host.min(used.saturating_sub(device)) }
+}
+
+fn sum(shares: &[(AgentName, Share)]) -> Share {
+    let add =
+        |a: Share, b: &(AgentName, Share)| Share { device: a.device + b.1.device, host: a.host + b.1.host };
+    shares.iter().fold(Share::default(), add)
 }
 
 /// The ledger of one pool: every byte is an agent's, somebody else's, lost, free, or kept back.
@@ -123,7 +136,25 @@ pub struct Ledger {
     pub device_other: Bytes,
     /// Did not come back after a stop.
     pub lost: Bytes,
+    /// What each agent counts with: the larger of reserved and measured.
     pub held: Vec<(AgentName, Share)>,
+    /// What of the pool's use is each agent's, in the order of `held`.
+    pub measured: Vec<(AgentName, Share)>,
+}
+
+/// Every byte of a pool, each in one place: the parts sum up to its capacity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// What is in use by each agent.
+    pub agents: Vec<(AgentName, Bytes)>,
+    /// In use by everything else.
+    pub other: Bytes,
+    /// In use by nobody any more.
+    pub lost: Bytes,
+    /// May still be used.
+    pub free: Bytes,
+    /// Between the limit, or what is in use where that is more, and the capacity.
+    pub kept_back: Bytes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -172,10 +203,8 @@ impl Ledger {
             .capacity
             .filter(|c| c.0 > 0)
             .ok_or_else(|| CapacityUnknown { pool: reading.id.clone(), name: reading.name.clone() })?;
-        let measured: Share = held
-            .iter()
-            .map(|h| h.used_in(&reading.id))
-            .fold(Share::default(), |a, b| Share { device: a.device + b.device, host: a.host + b.host });
+        let each: Vec<_> = held.iter().map(|h| (h.agent.clone(), h.used_in(reading))).collect();
+        let measured = sum(&each);
         Ok(Self {
             id: reading.id.clone(),
             name: reading.name.clone(),
@@ -189,7 +218,8 @@ impl Ledger {
             other: reading.used.saturating_sub(measured.total()).saturating_sub(lost),
             device_other: reading.device_used.unwrap_or_default().saturating_sub(measured.device),
             lost,
-            held: held.iter().map(|h| (h.agent.clone(), h.counts(&reading.id))).collect(),
+            held: held.iter().map(|h| (h.agent.clone(), h.counts(reading))).collect(),
+            measured: each,
         })
     }
 
@@ -214,7 +244,94 @@ impl Ledger {
 
     /// What a further agent may claim: `limit - max(other, 6 GB) - lost - sum over agents of max(reserved, measured)`.
     pub fn available(&self) -> Bytes {
-        self.for_agents().saturating_sub(self.held.iter().map(|(_, share)| share.total()).sum())
+        self.for_agents().saturating_sub(sum(&self.held).total())
+    }
+
+    /// What a further agent finds at this instant, whatever was reserved: `MemAvailable` less what is kept back, and,
+    /// for one that is `on_device`, at most what is free under the GTT cap. `available` promises, this only bounds it:
+    /// an agent that has not yet taken what it reserved is still to come.
+    pub fn at_hand(&self, on_device: bool) -> Bytes {
+        let under_cap = self
+            .device_cap
+            .filter(|_| on_device)
+            .map(|cap| cap.saturating_sub(self.device_used.unwrap_or_default()));
+        under_cap.map_or(self.free(), |cap| cap.min(self.free()))
+    }
+
+    /// By how much a further `claim` passes a bound; zero where it fits. The live look before a start: by what is
+    /// promised to those that run, and by what is in use at this instant, whichever is more.
+    pub fn short_of(&self, claim: Share) -> Bytes {
+        if claim.total() == Bytes::ZERO {
+            return Bytes::ZERO;
+        }
+        let held = sum(&self.held);
+        let promised = (held.total() + claim.total()).saturating_sub(self.for_agents());
+        let at_hand = (self.used + claim.total()).saturating_sub(self.limit);
+        let on_device = match self.device_cap {
+            Some(cap) if claim.device > Bytes::ZERO => {
+                let in_use = self.device_used.unwrap_or_default().max(held.device + self.device_other);
+                (in_use + claim.device).saturating_sub(cap)
+            }
+            _ => Bytes::ZERO,
+        };
+        promised.max(at_hand).max(on_device)
+    }
+
+    /// What is measured of agents, in all.
+    pub fn measured_total(&self) -> Bytes {
+        sum(&self.measured).total()
+    }
+
+    /// Where every byte is. Counters that claim more than is in use are cut in the order agents, lost.
+    pub fn parts(&self) -> Parts {
+        let mut rest = self.used.min(self.capacity);
+        let mut take = |bytes: Bytes| {
+            let taken = bytes.min(rest);
+            rest = rest.saturating_sub(taken);
+            taken
+        };
+        let agents = self.measured.iter().map(|(a, s)| (a.clone(), take(s.total()))).collect();
+        let lost = take(self.lost);
+        let used = self.used.min(self.capacity);
+        Parts {
+            agents,
+            other: rest,
+            lost,
+            free: self.limit.saturating_sub(used),
+            kept_back: self.capacity.saturating_sub(self.limit.max(used)),
+        }
+    }
+
+    /// Counters of the pool that cannot all be right, where they are more than two units apart.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let unit = self.unit();
+        let shown = |bytes: Bytes| bytes.show(unit);
+        let of_agents = self.measured_total();
+        let device = self.device_used.unwrap_or_default();
+        let found = [
+            (
+                device.saturating_sub(self.used),
+                format!(
+                    "The GPU's counter shows {} in use and the system's {} in all.",
+                    shown(device),
+                    shown(self.used)
+                ),
+            ),
+            (
+                of_agents.saturating_sub(self.used),
+                format!(
+                    "Agents are measured with {} while {} are in use in all.",
+                    shown(of_agents),
+                    shown(self.used)
+                ),
+            ),
+            (
+                self.used.saturating_sub(self.capacity),
+                format!("{} are said to be in use of {}.", shown(self.used), shown(self.capacity)),
+            ),
+        ];
+        let worst = found.into_iter().max_by_key(|(by, _)| *by)?;
+        (worst.0 > unit.of(2.0)).then_some(Doubt { bytes: worst.0, message: worst.1 })
     }
 
     /// Free as the window says it: limit less used.

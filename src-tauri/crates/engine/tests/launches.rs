@@ -56,6 +56,7 @@ fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent
             kv_cache: Bytes::gb(kv),
             overhead: Bytes::gb(overhead),
         },
+        learned: None,
         kv_bytes_per_token: None,
         dtype: Some("float16".to_owned()),
         quantization: Some("AWQ 4-bit".to_owned()),

@@ -17,82 +17,23 @@
 //!    the way either.
 //! 6. *Proof.* At the peak of each start, in each pool that a start claims of: other programs (at least 6 units) +
 //!    lost + the larger of reserved and measured of each agent <= the limit; and what agents hold through the GPU
-//!    <= the device cap less what others hold there. A pool that no start claims of is as it was, and is no reason
+//!    <= the device cap less what others hold there. An agent that was seen to need more while it loads counts with
+//!    that during its own start, and with its claim at rest afterwards. A pool that no start claims of is as it was, and is no reason
 //!    to refuse. A plan that only stops always fits.
 //! 7. *Refusals* carry their numbers and no steps: there is nothing in them that could be carried out by mistake.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::proof::{Holding, Verdict, peaks, reserved};
+use super::claims::parts_in;
+use super::proof::{Holding, Verdict, in_all};
+use super::walk::Walk;
 use super::words::{self, Subject, Why};
-use super::{
-    Action, Basis, Goal, Plan, PlanError, PlannedAgent, PlannedPool, Running, Situation, Step, ledgers,
-};
+use super::{Goal, Plan, PlanError, PlannedAgent, PlannedPool, Running, Situation, Step, ledgers};
 use crate::agent::{AgentName, AgentState};
-use crate::matrix::concerns;
-use crate::memory::{Bytes, Unit};
-use crate::pool::{Ledger, PoolId, PoolKind, PoolReading, Share, Shares};
-use crate::stack::{Agent, ClaimBasis, Profile, ProfileName, Stack};
-
-/// What `agent` takes of each pool of this machine.
-///
-/// Unified memory, and a machine without any GPU memory, take the whole claim in one pool. On cards the claim is
-/// divided evenly over the agent's devices (its own list, or the first `tensor_parallel` cards), and its processes
-/// take one unit of ordinary memory: a planned figure, until one was measured. An agent that stays off the GPU takes
-/// all of its claim in ordinary memory.
-pub fn claims(agent: &Agent, pools: &[PoolReading]) -> Shares {
-    // A role is on its server's bytes.
-    if agent.served_by.is_some() {
-        return Shares::new();
-    }
-    let devices = devices_of(agent, pools);
-    let on_cards = devices.iter().any(|p| p.kind == PoolKind::Vram);
-    let parts = u64::try_from(devices.len().max(1)).unwrap_or(1);
-    let mut shares = Shares::new();
-    for pool in devices {
-        let capacity = pool.capacity.unwrap_or_default();
-        let whole = agent.claim_in(capacity);
-        // A share is of each card's own capacity; anything else is divided, rounded up so that nothing is dropped.
-        let here = match agent.claim {
-            ClaimBasis::Share(_) => whole,
-            ClaimBasis::KvCache { .. } | ClaimBasis::Memory(_) => Bytes(whole.0.div_ceil(parts)),
-        };
-        let on_device = agent.on_device() && pool.kind != PoolKind::Ram;
-        let share = if on_device {
-            Share { device: here, host: Bytes::ZERO }
-        } else {
-            Share { device: Bytes::ZERO, host: here }
-        };
-        shares.insert(pool.id.clone(), share);
-    }
-    if on_cards && let Some(ram) = pools.iter().find(|p| p.kind == PoolKind::Ram) {
-        let unit = Unit::for_capacity(ram.capacity.unwrap_or_default());
-        shares.insert(ram.id.clone(), Share { device: Bytes::ZERO, host: unit.of(1.0) });
-    }
-    shares.retain(|_, share| share.total() > Bytes::ZERO);
-    shares
-}
-
-/// The pools that hold the agent's model.
-fn devices_of<'a>(agent: &Agent, pools: &'a [PoolReading]) -> Vec<&'a PoolReading> {
-    let of_kind = |kind| pools.iter().filter(move |p: &&PoolReading| p.kind == kind);
-    let named: Vec<_> = pools.iter().filter(|p| agent.devices.contains(&p.id)).collect();
-    if !named.is_empty() {
-        return named;
-    }
-    let ordinary = of_kind(PoolKind::Ram).next();
-    let unified = of_kind(PoolKind::Unified).next();
-    if !agent.on_device() {
-        return ordinary.or(unified).or(pools.first()).into_iter().collect();
-    }
-    if let Some(unified) = unified {
-        return vec![unified];
-    }
-    let wanted = usize::try_from(agent.tensor_parallel.max(1)).unwrap_or(1);
-    let cards: Vec<_> = of_kind(PoolKind::Vram).take(wanted).collect();
-    if cards.is_empty() { ordinary.into_iter().collect() } else { cards }
-}
+use crate::memory::Bytes;
+use crate::pool::{Ledger, PoolId, PoolKind, Share};
+use crate::stack::{Agent, Profile, ProfileName, Stack};
 
 /// # Errors
 /// See [`PlanError`]. A goal that does not fit is not an error.
@@ -201,10 +142,10 @@ struct Draft {
     stops_in_use: usize,
 }
 
-struct View<'a> {
-    stack: &'a Stack,
-    situation: &'a Situation,
-    ledgers: Vec<Ledger>,
+pub(super) struct View<'a> {
+    pub(super) stack: &'a Stack,
+    pub(super) situation: &'a Situation,
+    pub(super) ledgers: Vec<Ledger>,
 }
 
 impl View<'_> {
@@ -227,7 +168,7 @@ impl View<'_> {
     }
 
     fn holds(&self, running: &Running) -> bool {
-        self.ledgers.iter().any(|l| running.held.counts(&l.id).total() > Bytes::ZERO)
+        self.situation.pools.iter().any(|p| running.held.counts(p).total() > Bytes::ZERO)
     }
 
     /// A role cannot sleep by itself.
@@ -319,21 +260,15 @@ impl View<'_> {
             .cloned()
             .collect();
 
-        let mut walk = Walk { view: self, holding: self.holding_now(), steps: Vec::new() };
+        let mut walk = Walk::new(self);
         for running in &leaving {
             walk.stop(running, &self.why(&wish, running));
         }
-        let before_starts = walk.holding.clone();
+        let before_starts = walk.sums.clone();
         for agent in &starting {
             walk.start(agent, &wish.subject);
         }
-        let verdict = if starting.is_empty() {
-            Verdict::fits()
-        } else {
-            let claimed: Vec<Shares> = starting.iter().map(|a| claims(a, &self.situation.pools)).collect();
-            Verdict::of(&self.ledgers, &walk.holding, &claimed)
-        };
-
+        let verdict = Verdict::of(&self.ledgers, &walk.moments, &walk.sums);
         let forbidden = self.forbidden(&wish, &starting, &awake);
         let by_memory = forbidden.is_none() && verdict.worst().is_some();
         let refusal = forbidden.or_else(|| {
@@ -341,6 +276,7 @@ impl View<'_> {
                 subject: &wish.subject,
                 ledgers: &self.ledgers,
                 holding: &walk.holding,
+                end: &walk.sums,
                 awake: &awake,
                 verdict: &verdict,
                 pinned: self.pinned_extra(&wish),
@@ -356,13 +292,13 @@ impl View<'_> {
         });
         let (reason, next) = refusal.unwrap_or_else(|| {
             let stops: Vec<&AgentName> = leaving.iter().map(|r| &r.agent).collect();
-            let spare = Verdict::spare(&self.ledgers, &walk.holding, &before_starts);
+            let spare = Verdict::spare(&self.ledgers, &walk.sums, &before_starts);
             let line = words::fits(&wish.subject, &stops, &starting, self.promised(&starting), spare);
             (words::without(line, &self.away(&wish)), String::new())
         });
 
-        let Walk { holding, steps, .. } = walk;
-        let pools = self.planned(&steps, &holding, &awake, &verdict);
+        let Walk { sums, steps, .. } = walk;
+        let pools = self.planned(&steps, &sums, &awake, &verdict);
         let plan = Plan {
             profile: wish.profile.or_else(|| self.amounts_to(&awake)),
             from: self.situation.profile.clone(),
@@ -492,62 +428,37 @@ impl View<'_> {
         found.map(|p| p.name.clone())
     }
 
-    fn holding_now(&self) -> Holding {
-        let counted =
-            |r: &Running| self.ledgers.iter().map(|l| (l.id.clone(), r.held.counts(&l.id))).collect();
-        self.situation.running.iter().map(|r| (r.agent.clone(), counted(r))).collect()
-    }
-
     fn planned(
         &self,
         steps: &[Step],
-        holding: &Holding,
+        end: &[Share],
         awake: &BTreeSet<AgentName>,
         verdict: &Verdict,
     ) -> Vec<PlannedPool> {
-        let now = peaks(&self.ledgers, &self.holding_now());
-        let planned = reserved(&self.ledgers, holding);
-        let each = self.ledgers.iter().zip(now).zip(planned);
-        each.map(|((ledger, now), planned)| {
-            let of_steps = steps.iter().flat_map(|s| &s.pools).filter(|p| p.id == ledger.id).map(|p| p.peak);
+        let now = Holding::now(&self.ledgers).sums(self.ledgers.len());
+        let planned = |(place, ledger): (usize, &Ledger)| {
+            // Every step has all pools, in the order of the ledgers.
+            let of_steps = steps.iter().filter_map(|s| s.pools.get(place)).map(|p| p.peak);
             PlannedPool {
                 ledger: ledger.clone(),
-                planned,
-                peak: of_steps.max().unwrap_or(now),
-                shortfall: verdict.shortfall(&ledger.id),
+                planned: end[place].total(),
+                peak: of_steps.max().unwrap_or(in_all(ledger, now[place])),
+                shortfall: verdict.shortfall(place),
                 agents: self.parts(&ledger.id, awake),
             }
-        })
-        .collect()
+        };
+        self.ledgers.iter().enumerate().map(planned).collect()
     }
 
     /// What each agent's claim in `pool` is made of, in the stack's order.
     fn parts(&self, pool: &PoolId, awake: &BTreeSet<AgentName>) -> Vec<PlannedAgent> {
-        let part = |agent: &Agent| {
-            let share = claims(agent, &self.situation.pools).get(pool).copied()?;
-            let whole = share.total();
-            let (weights, kv) = match agent.claim {
-                ClaimBasis::KvCache { weights, kv_cache, overhead } => {
-                    let sum = weights + kv_cache + overhead;
-                    let cards = devices_of(agent, &self.situation.pools);
-                    // The unit of ordinary memory beside a card holds neither weights nor cache.
-                    if cards.iter().any(|p| &p.id == pool) {
-                        (whole.share(weights.0, sum.0), whole.share(kv_cache.0, sum.0))
-                    } else {
-                        (Bytes::ZERO, Bytes::ZERO)
-                    }
-                }
-                ClaimBasis::Memory(_) | ClaimBasis::Share(_) => (Bytes::ZERO, Bytes::ZERO),
-            };
-            let overhead = whole.saturating_sub(weights).saturating_sub(kv);
-            Some(PlannedAgent { agent: agent.name.clone(), weights, kv, overhead, basis: Basis::Declared })
-        };
-        self.stack.agents.iter().filter(|a| awake.contains(&a.name)).filter_map(part).collect()
+        let awake = self.stack.agents.iter().filter(|a| awake.contains(&a.name));
+        awake.filter_map(|agent| parts_in(agent, &self.situation.pools, pool)).collect()
     }
 }
 
 /// Whether an agent in this state is there to stay, if nobody stops it.
-fn stays(state: AgentState) -> bool {
+pub(super) fn stays(state: AgentState) -> bool {
     match state {
         AgentState::Starting
         | AgentState::Loading
@@ -556,55 +467,5 @@ fn stays(state: AgentState) -> bool {
         // Held back from requests, and still whole.
         | AgentState::Draining => true,
         AgentState::Asleep | AgentState::Pulling | AgentState::Stopping | AgentState::Failed => false,
-    }
-}
-
-/// The steps so far, and what is held after them.
-struct Walk<'a> {
-    view: &'a View<'a>,
-    holding: Holding,
-    steps: Vec<Step>,
-}
-
-impl Walk<'_> {
-    fn stop(&mut self, running: &Running, why: &Why) {
-        let name = &running.agent;
-        let during = self.holding.clone();
-        let mut after = during.clone();
-        let given_back = after.remove(name).unwrap_or_default();
-        if running.in_use > 0 && stays(running.state) {
-            self.push(Action::Drain, name, words::drain(name, running.in_use), &during, &during, None);
-        }
-        self.push(Action::Stop, name, words::stop(why), &during, &after, None);
-        let back = words::wait_memory(name, &self.view.ledgers, &given_back);
-        self.push(Action::WaitMemory, name, back, &during, &after, None);
-        self.holding = after;
-    }
-
-    fn start(&mut self, agent: &Agent, subject: &Subject) {
-        let name = &agent.name;
-        let before = self.holding.clone();
-        if self.view.situation.to_pull.contains(name) {
-            self.push(Action::Pull, name, words::pull(name), &before, &before, None);
-        }
-        self.holding.insert(name.clone(), claims(agent, &self.view.situation.pools));
-        let with = self.holding.clone();
-        let reason = words::start(subject, name, &concerns(self.view.stack.gpu, agent));
-        self.push(Action::Start, name, reason, &with, &with, None);
-        let seconds = self.view.situation.start_seconds.get(name).copied();
-        self.push(Action::WaitReady, name, words::wait_ready(name), &with, &with, seconds);
-    }
-
-    fn push(
-        &mut self,
-        action: Action,
-        agent: &AgentName,
-        reason: String,
-        during: &Holding,
-        after: &Holding,
-        seconds: Option<f64>,
-    ) {
-        let pools = super::proof::step_pools(&self.view.ledgers, during, after);
-        self.steps.push(Step { action, agent: agent.clone(), seconds, reason, pools });
     }
 }

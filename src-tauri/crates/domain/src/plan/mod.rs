@@ -3,7 +3,9 @@
 //! The one entry is [`plan`]. It is pure: the same stack, situation and goal give the same plan.
 
 mod build;
+mod claims;
 mod proof;
+mod walk;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +17,8 @@ use crate::memory::Bytes;
 use crate::pool::{CapacityUnknown, Held, Ledger, PoolId, PoolReading, Shares};
 use crate::stack::{ProfileName, Stack};
 
-pub use build::{claims, plan, plan_undo};
+pub use build::{plan, plan_undo};
+pub use claims::{claims, declared_claims, footprint_of, loading_claims};
 
 /// What is wished for. Always an outcome, never a sequence of acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,19 +195,13 @@ pub enum Headroom {
     },
 }
 
-/// Whether the live figures still leave room for `claim`. `ledgers` are fresh ones.
+/// Whether the live figures still leave room for `claim`, which is an agent's [`loading_claims`]. `ledgers` are fresh
+/// ones. Both bounds are looked at twice: as promised, and as in use at this instant.
 pub fn headroom(ledgers: &[Ledger], claim: &Shares) -> Headroom {
     for ledger in ledgers {
-        let share = claim.get(&ledger.id).copied().unwrap_or_default();
-        let device_held: Bytes = ledger.held.iter().map(|(_, s)| s.device).sum();
-        let device_short = ledger
-            .for_agents_on_device()
-            .map(|room| (device_held + share.device).saturating_sub(room))
-            .unwrap_or_default();
-        let held: Bytes = ledger.held.iter().map(|(_, s)| s.total()).sum();
-        let short = (held + share.total()).saturating_sub(ledger.for_agents()).max(device_short);
-        if share.total() > Bytes::ZERO && short > Bytes::ZERO {
-            return Headroom::Short { pool: ledger.id.clone(), by: short };
+        let by = ledger.short_of(claim.get(&ledger.id).copied().unwrap_or_default());
+        if by > Bytes::ZERO {
+            return Headroom::Short { pool: ledger.id.clone(), by };
         }
     }
     Headroom::Enough

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::proof::{Holding, Verdict, sum_in};
+use super::proof::{Holding, Verdict, place_of};
 use super::{Plan, PlannedPool};
 use crate::agent::AgentName;
 use crate::matrix::{self, Concern};
 use crate::memory::{Bytes, GIB, Unit};
-use crate::pool::{Ledger, Shares};
+use crate::pool::{Ledger, Share};
 use crate::stack::{Agent, Gpu};
 
 /// Whom a plan is for.
@@ -54,12 +54,12 @@ pub(super) fn drain(name: &AgentName, in_use: u32) -> String {
     format!("{} finishes {in_use} {requests}", name.proper())
 }
 
-pub(super) fn wait_memory(name: &AgentName, ledgers: &[Ledger], given_back: &Shares) -> String {
-    let back = |l: &Ledger| {
-        let held = given_back.get(&l.id).copied().unwrap_or_default().total();
+pub(super) fn wait_memory(name: &AgentName, ledgers: &[Ledger], given_back: &[Share]) -> String {
+    let back = |(l, share): (&Ledger, &Share)| {
+        let held = share.total();
         (held > Bytes::ZERO).then(|| format!("{}{}", held.show(l.unit()), of_pool(l, ledgers)))
     };
-    let amounts: Vec<String> = ledgers.iter().filter_map(back).collect();
+    let amounts: Vec<String> = ledgers.iter().zip(given_back).filter_map(back).collect();
     if amounts.is_empty() {
         format!("{} has ended", name.proper())
     } else {
@@ -152,6 +152,8 @@ pub(super) struct Shortage<'a> {
     pub(super) ledgers: &'a [Ledger],
     /// What would be held after the last start.
     pub(super) holding: &'a Holding,
+    /// Its sums.
+    pub(super) end: &'a [Share],
     pub(super) awake: &'a BTreeSet<AgentName>,
     pub(super) verdict: &'a Verdict,
     /// Pinned agents that are kept though the profile does not hold them.
@@ -164,7 +166,7 @@ pub(super) struct Shortage<'a> {
 pub(super) fn shortage(facts: &Shortage) -> Option<(String, String)> {
     let (reason, next) = what_is_short(facts)?;
     let worst = facts.verdict.worst()?;
-    let ledger = facts.ledgers.iter().find(|l| l.id == worst.pool)?;
+    let ledger = facts.ledgers.get(worst.place)?;
     let held = held_by(facts, ledger, &facts.fixed);
     if held == Bytes::ZERO {
         return Some((reason, next));
@@ -204,36 +206,48 @@ pub(super) fn role_offer(agent: &AgentName, server: &AgentName) -> String {
 
 fn what_is_short(facts: &Shortage) -> Option<(String, String)> {
     let worst = facts.verdict.worst()?;
-    let ledger = facts.ledgers.iter().find(|l| l.id == worst.pool)?;
+    let ledger = facts.ledgers.get(worst.place)?;
     let unit = ledger.unit();
     let place = of_pool(ledger, facts.ledgers);
-    let agents = sum_in(facts.holding, &ledger.id);
+    let agents = worst.held;
+    let at_rest = facts.end.get(worst.place).copied().unwrap_or_default();
     let short = worst.by();
 
     let others: Bytes = facts
         .holding
+        .agents
         .iter()
         .filter(|(name, _)| !facts.awake.contains(*name))
-        .filter_map(|(_, shares)| shares.get(&ledger.id))
+        .filter_map(|(_, row)| row.get(worst.place))
         .map(|s| s.total())
         .sum();
     // What others run is no reason for "never": they can stop it.
-    let wanted = agents.total().saturating_sub(others).saturating_sub(held_by(facts, ledger, &facts.fixed));
+    let wanted = at_rest.total().saturating_sub(others).saturating_sub(held_by(facts, ledger, &facts.fixed));
     let floor = Ledger::other_floor(ledger.kind, ledger.capacity);
     if wanted + floor > ledger.limit {
         return Some(never(facts, ledger, wanted, &place));
     }
+    let while_loading = match &worst.loading {
+        Some(name) => format!(" while {} loads", name.proper()),
+        None => String::new(),
+    };
     if worst.device > worst.limit {
-        return Some(over_the_cap(facts.subject, ledger, agents.device, short));
+        return Some(over_the_cap(facts.subject, ledger, agents.device, &while_loading, short));
     }
 
     let need = match facts.subject {
-        Subject::Profile(profile) => format!("{profile} needs {}{place}", agents.total().show(unit)),
+        Subject::Profile(profile) => {
+            format!("{profile} needs {}{place}{while_loading}", agents.total().show(unit))
+        }
         Subject::Agent(name) => {
-            format!("With {} the agents need {}{place}", name.proper(), agents.total().show(unit))
+            format!(
+                "With {} the agents need {}{place}{while_loading}",
+                name.proper(),
+                agents.total().show(unit)
+            )
         }
         Subject::Before | Subject::Asleep(_) | Subject::Nobody => {
-            format!("What was awake before needs {}{place}", agents.total().show(unit))
+            format!("What was awake before needs {}{place}{while_loading}", agents.total().show(unit))
         }
     };
     let mut less = format!("{} of other programs", bare(ledger.planned_other(), unit));
@@ -299,7 +313,13 @@ fn never(facts: &Shortage, ledger: &Ledger, wanted: Bytes, place: &str) -> (Stri
 }
 
 /// The second bound: what the GPU may hold of unified memory.
-fn over_the_cap(subject: &Subject, ledger: &Ledger, need: Bytes, short: Bytes) -> (String, String) {
+fn over_the_cap(
+    subject: &Subject,
+    ledger: &Ledger,
+    need: Bytes,
+    while_loading: &str,
+    short: Bytes,
+) -> (String, String) {
     let unit = ledger.unit();
     let whose = match subject {
         Subject::Profile(profile) => format!("{profile}'s agents need"),
@@ -313,7 +333,7 @@ fn over_the_cap(subject: &Subject, ledger: &Ledger, need: Bytes, short: Bytes) -
         String::new()
     };
     let reason = format!(
-        "The GPU may hold {} together, the GTT cap{others}, and {whose} {} there: {} short.",
+        "The GPU may hold {} together, the GTT cap{others}, and {whose} {} there{while_loading}: {} short.",
         cap.show(unit),
         need.show(unit),
         short.show_up(unit),
@@ -405,7 +425,8 @@ fn never_together(a: &AgentName, b: &AgentName) -> String {
 }
 
 fn held_by(facts: &Shortage, ledger: &Ledger, names: &[AgentName]) -> Bytes {
-    names.iter().filter_map(|n| facts.holding.get(n)?.get(&ledger.id)).map(|s| s.total()).sum()
+    let Some(place) = place_of(facts.ledgers, &ledger.id) else { return Bytes::ZERO };
+    names.iter().filter_map(|n| facts.holding.agents.get(n)?.get(place)).map(|s| s.total()).sum()
 }
 
 /// " of GPU 0" where a machine has several pools.

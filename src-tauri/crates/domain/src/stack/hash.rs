@@ -11,11 +11,19 @@ use super::{Agent, Stack, Tier};
 
 /// The hash of the whole stack.
 pub fn hash(stack: &Stack) -> String {
-    of(stack)
+    if stack.agents.iter().all(|a| a.learned.is_none()) {
+        return of(stack);
+    }
+    // What was measured is nothing that anybody wrote.
+    let mut written = stack.clone();
+    for agent in &mut written.agents {
+        agent.learned = None;
+    }
+    of(&written)
 }
 
 /// The hash of what an agent's server was started with. Left out is what needs no restart: how it is shown, the
-/// prompt it is given in chats, whose budget it counts on, its times, and whether it is pinned.
+/// prompt it is given in chats, whose budget it counts on, its times, whether it is pinned, and what was learned of it.
 pub fn agent_hash(agent: &Agent) -> String {
     of(&Agent {
         display_name: String::new(),
@@ -28,6 +36,7 @@ pub fn agent_hash(agent: &Agent) -> String {
         request_timeout: None,
         min_residency: Duration::ZERO,
         pinned: false,
+        learned: None,
         glyph: None,
         color: None,
         ..agent.clone()

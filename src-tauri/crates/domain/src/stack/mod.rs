@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentName;
+use crate::footprint::Learned;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
 
@@ -167,6 +168,8 @@ pub struct Agent {
     pub context: u32,
     pub sequences: u32,
     pub claim: ClaimBasis,
+    /// What its earlier starts took: nothing of the file. Plans count it where it is above the claim.
+    pub learned: Option<Learned>,
     /// Bytes of KV cache that one more token costs, where it is known.
     pub kv_bytes_per_token: Option<u64>,
     pub dtype: Option<String>,
@@ -196,7 +199,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// What the agent takes of each pool. Until it is measured, all of a GPU agent's claim is counted on the device:
+    /// What the agent declares to take of each pool. Until it is measured, all of a GPU agent's claim is counted on the device:
     /// which part its processes take in ordinary memory is not known before the first start, and the careful
     /// figure is the larger one for the bound that fails hard.
     pub fn claim_in(&self, capacity: Bytes) -> Bytes {

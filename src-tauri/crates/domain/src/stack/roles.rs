@@ -36,6 +36,7 @@ impl Stack {
                 context: own.context.min(server.context),
                 sequences: own.sequences.min(server.sequences),
                 claim: own.claim,
+                learned: None,
                 ttl: own.ttl,
                 drain: own.drain,
                 request_timeout: own.request_timeout,

@@ -6,6 +6,7 @@
 //! Deliberately absent: passwords, tokens, the stack. The file is mode 0600 all the same: conversations are private.
 
 mod chats;
+mod footprints;
 mod history;
 mod images;
 mod open;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 pub use chats::{Conversation, Message, MessageChange, MessageState, NewMessage, Role, Stats, title_from};
+pub use footprints::FOOTPRINTS_KEPT;
 pub use history::{EVENTS_KEPT, Event, Severity};
 pub use images::{ImageRecord, VersionRecord};
 pub use open::{Opened, SetAside, Why};

@@ -72,6 +72,24 @@ const MIGRATIONS: &[&str] = &[
         flags TEXT NOT NULL
     );
 ",
+    "
+    CREATE TABLE footprints (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        model TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        image TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        tensor_parallel TEXT NOT NULL,
+        sequences TEXT NOT NULL,
+        batched_tokens TEXT NOT NULL,
+        weights INTEGER NOT NULL,
+        kv INTEGER NOT NULL,
+        peak INTEGER NOT NULL,
+        steady INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    );
+    CREATE INDEX footprints_by_model ON footprints (model, id);
+",
 ];
 
 /// The database, and whether an older file had to make room for it.

@@ -96,6 +96,7 @@ impl<'a> AgentCheck<'a> {
             context,
             sequences,
             claim: claim?,
+            learned: None,
             kv_bytes_per_token,
             dtype: raw.dtype.clone(),
             quantization: owned(catalog.map(|m| m.quantization), &raw.quantization),
@@ -454,6 +455,7 @@ impl<'a> AgentCheck<'a> {
             context,
             sequences,
             claim: ClaimBasis::Memory(Bytes::ZERO),
+            learned: None,
             ttl,
             drain,
             // One that is not written is the server's; zero is none at all.
