@@ -145,7 +145,21 @@ fn the_first_format_is_brought_up_and_what_it_held_stays() {
     };
     // The file as the first format left it.
     let before = rusqlite::Connection::open(&path).unwrap();
-    before.execute_batch("DROP TABLE images; DROP TABLE image_versions; PRAGMA user_version = 1;").unwrap();
+    let later =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT IN
+                 ('conversations', 'messages', 'events', 'starts', 'settings')";
+    let later: Vec<String> = before
+        .prepare(later)
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap();
+    assert!(later.iter().any(|table| table == "images"), "{later:?}");
+    for table in later {
+        before.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+    }
+    before.execute_batch("PRAGMA user_version = 1").unwrap();
     drop(before);
     let opened = Database::open(&path).unwrap();
     assert_eq!(opened.set_aside, None);
