@@ -4,23 +4,42 @@
 //! Every file may be missing or lie; then its figure is absent, and nothing fails. Nothing above this crate asks
 //! which kind of machine it is: it gets memory pools.
 //!
-//! Deliberately absent: what may be used of a pool (`domain::pool`), cards of other makers, temperatures, anything
-//! that needs rights which a desktop user does not have.
+//! Deliberately absent: what may be used of a pool (`domain::pool`), cards of other makers than AMD and NVIDIA, what
+//! HIP says (its totals are wrong on shared memory), anything that needs rights which a desktop user does not have.
 
 mod cards;
+mod doubts;
+mod fdinfo;
+mod files;
+pub mod kernel;
+mod measure;
 mod meminfo;
+mod nvml;
 mod pools;
+mod pressure;
 mod processes;
+mod reading;
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use domain::pool::PoolReading;
+use domain::pool::{PoolId, PoolReading};
 use domain::stack::Gpu;
 
+pub use cards::pci_address;
+pub use fdinfo::{DrmClient, parse as parse_fdinfo};
+pub use kernel::KernelFacts;
+pub use measure::{DeviceMemory, cgroup_memory, device_memory, parse_cgroup, parse_inactive_file};
+pub use meminfo::parse as parse_meminfo;
+pub use nvml::{Answer as NvmlAnswer, Nvml, NvmlDevice, NvmlMemory, NvmlProcess, parse as parse_nvml};
+pub use pressure::{POLL, PressureTrigger, PressureWatch, parse as parse_pressure, watch_pressure};
 pub use processes::{process_memory, top_holders};
+pub use reading::{Doubt, GpuReading, MemoryFacts, Pressure, Reading, headroom};
+
+use cards::Ask;
+use pools::Survey;
 
 /// A machine: this one, or a recording of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +54,17 @@ pub struct GpuDevices {
     pub devices: Vec<String>,
     /// The groups that own them, as numbers: a container resolves names in its own group file.
     pub groups: Vec<u32>,
+    /// NVIDIA cards, in the order of their pools: a container gets them from NVIDIA's runtime (a device request or
+    /// CDI), which brings the devices and the driver's libraries, and needs no groups.
+    pub nvidia: Vec<NvidiaCard>,
+}
+
+/// How a container names a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaCard {
+    pub pool: PoolId,
+    /// "GPU-5ba5e1f0-…": what `--gpus device=` and `NVIDIA_VISIBLE_DEVICES` take whatever the order of cards.
+    pub uuid: Option<String>,
 }
 
 impl Machine {
@@ -54,22 +84,58 @@ impl Machine {
 
     /// The memory pools as they are now.
     pub fn pools(&self) -> Vec<PoolReading> {
-        pools::pools(meminfo::read(&self.sysroot), &cards::read(&self.sysroot))
+        self.survey(Ask::Memory).pools()
+    }
+
+    /// Everything of the machine as it is now, in one pass over some dozens of small files.
+    pub fn read(&self) -> Reading {
+        let survey = self.survey(Ask::Everything);
+        let pools = survey.pools();
+        Reading {
+            doubts: doubts::doubts(&survey, &pools),
+            gpus: survey.gpus(),
+            memory: survey.memory,
+            pressure: pressure::read(&self.sysroot),
+            pools,
+        }
+    }
+
+    /// What the kernel was told and what it is: for a person who asks whether the machine is ready.
+    pub fn kernel(&self) -> KernelFacts {
+        kernel::read(&self.sysroot)
+    }
+
+    fn survey(&self, ask: Ask) -> Survey {
+        Survey {
+            memory: meminfo::read(&self.sysroot),
+            amd: cards::read(&self.sysroot, ask),
+            nvidia: self.nvml().devices(),
+            pages_limit: kernel::ttm(&self.sysroot).and_then(|ttm| ttm.limit()),
+        }
+    }
+
+    /// NVIDIA's own answers about its cards.
+    pub fn nvml(&self) -> Box<dyn Nvml> {
+        nvml::of(&self.sysroot)
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.sysroot.join(path.trim_start_matches('/'))
     }
 
     /// Whether there is a GPU that the shipped agents can use.
     pub fn has_gpu(&self) -> bool {
-        !cards::read(&self.sysroot).is_empty()
+        !cards::read(&self.sysroot, Ask::Memory).is_empty() || !self.nvml().devices().is_empty()
     }
 
     /// The GPU, where it is one of which is known what works on it.
     pub fn gpu(&self) -> Option<Gpu> {
-        let known = cards::read(&self.sysroot).iter().any(cards::Card::is_strix_halo);
+        let known = cards::read(&self.sysroot, Ask::Memory).iter().any(cards::Card::is_strix_halo);
         known.then_some(Gpu::Gfx1151)
     }
 
     pub fn gpu_devices(&self) -> GpuDevices {
-        let at = |path: &str| self.sysroot.join(path.trim_start_matches('/'));
+        let at = |path: &str| self.at(path);
         let devices: Vec<String> =
             ["/dev/kfd", "/dev/dri"].into_iter().filter(|d| at(d).exists()).map(str::to_owned).collect();
         let group = |path: &Path| fs::metadata(path).ok().map(|m| m.gid());
@@ -83,13 +149,12 @@ impl Machine {
         groups.dedup();
         // Owned by root's group, a device says nothing about who may use it.
         groups.retain(|g| *g != 0);
-        GpuDevices { devices, groups }
+        let survey = self.survey(Ask::Memory);
+        let places = survey.places().nvidia.into_iter();
+        let nvidia =
+            places.zip(&survey.nvidia).map(|(pool, device)| NvidiaCard { pool, uuid: device.uuid.clone() });
+        GpuDevices { devices, groups, nvidia: nvidia.collect() }
     }
-}
-
-/// A small file's text, on one line.
-fn line(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 #[cfg(test)]

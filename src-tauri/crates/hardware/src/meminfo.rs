@@ -1,45 +1,44 @@
 //! `/proc/meminfo`.
 
-use std::fs;
 use std::path::Path;
 
 use domain::memory::{Bytes, KIB};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct MemInfo {
-    pub(crate) total: Option<Bytes>,
-    pub(crate) available: Option<Bytes>,
+use crate::files;
+use crate::reading::MemoryFacts;
+
+/// More than any machine has: a figure above it is a lie, and absent.
+pub(crate) const PLAUSIBLE: Bytes = Bytes(1 << 50);
+
+pub(crate) fn read(sysroot: &Path) -> MemoryFacts {
+    files::text(&sysroot.join("proc/meminfo")).map(|text| parse(&text)).unwrap_or_default()
 }
 
-impl MemInfo {
-    /// In use by everybody. Without a figure for what is available nothing is claimed to be used.
-    pub(crate) fn used(self) -> Bytes {
-        match (self.total, self.available) {
-            (Some(total), Some(available)) => total.saturating_sub(available),
-            _ => Bytes::ZERO,
-        }
-    }
-}
-
-pub(crate) fn read(sysroot: &Path) -> MemInfo {
-    fs::read(sysroot.join("proc/meminfo"))
-        .map(|bytes| parse(&String::from_utf8_lossy(&bytes)))
-        .unwrap_or_default()
-}
-
-fn parse(text: &str) -> MemInfo {
+/// The figures in the text of `/proc/meminfo`. What is not a number of kB below a pebibyte is absent.
+///
+/// Kernels before 3.14 do not say what is available, and containers' stand-ins for the file lie at times: without
+/// one that is at most the total, what is surely free (MemFree + Buffers + Cached) comes close enough.
+pub fn parse(text: &str) -> MemoryFacts {
     let value = |name: &str| {
         text.lines().find_map(|line| {
             let rest = line.strip_prefix(name)?.strip_prefix(':')?;
             let kib: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
-            kib.checked_mul(KIB).map(Bytes)
+            kib.checked_mul(KIB).map(Bytes).filter(|bytes| *bytes <= PLAUSIBLE)
         })
     };
-    // Kernels before 3.14 do not say what is available; what is surely free comes close enough.
-    let surely_free = || Some(value("MemFree")? + value("Buffers")? + value("Cached")?);
-    MemInfo {
-        total: value("MemTotal").filter(|t| *t > Bytes::ZERO),
-        available: value("MemAvailable").or_else(surely_free),
+    let total = value("MemTotal").filter(|t| *t > Bytes::ZERO);
+    let possible = |bytes: &Bytes| total.is_none_or(|total| *bytes <= total);
+    let surely_free = || Some(value("MemFree")? + value("Buffers")? + value("Cached")?).filter(possible);
+    MemoryFacts {
+        total,
+        available: value("MemAvailable").filter(possible).or_else(surely_free),
+        free: value("MemFree"),
+        buffers: value("Buffers"),
+        cached: value("Cached"),
+        swap_total: value("SwapTotal"),
+        swap_free: value("SwapFree"),
+        shmem: value("Shmem"),
+        reclaimable: value("SReclaimable"),
     }
 }
 
@@ -49,15 +48,19 @@ mod tests {
 
     #[test]
     fn a_usual_file() {
-        let info = parse("MemTotal:       131072000 kB\nMemFree:  5 kB\nMemAvailable:   110100480 kB\n");
+        let info = parse(
+            "MemTotal:       131072000 kB\nMemFree:  5 kB\nMemAvailable:   110100480 kB\nSwapFree: 4 kB\n",
+        );
         assert_eq!(info.total, Some(Bytes::gb(125.0)));
-        assert_eq!(info.used(), Bytes::gb(20.0));
+        assert_eq!(info.used(), Some(Bytes::gb(20.0)));
+        assert_eq!((info.free, info.swap_free), (Some(Bytes(5 * KIB)), Some(Bytes(4 * KIB))));
+        assert_eq!((info.swap_total, info.cached), (None, None));
     }
 
     #[test]
     fn an_old_kernel() {
         let info = parse("MemTotal: 100 kB\nMemFree: 10 kB\nBuffers: 20 kB\nCached: 30 kB\n");
-        assert_eq!(info.used(), Bytes(40 * KIB));
+        assert_eq!(info.used(), Some(Bytes(40 * KIB)));
     }
 
     #[test]
@@ -66,13 +69,23 @@ mod tests {
             "",
             "MemTotal: 0 kB",
             "MemTotal: x kB",
+            "MemTotal: -5 kB",
             "MemTotal: 99999999999999999999 kB",
+            "MemTotal: 9999999999999999 kB",
             "MemTotal: 5 MB",
             "MemTotalX: 5 kB",
         ] {
             assert_eq!(parse(text).total, None, "{text:?}");
         }
-        assert_eq!(parse("MemTotal: 5 kB\nMemAvailable: 9 kB").used(), Bytes::ZERO);
-        assert_eq!(parse("MemTotal: 5 kB").used(), Bytes::ZERO);
+        assert_eq!(
+            parse("MemTotal: 5 kB\nMemAvailable: 9 kB").available,
+            None,
+            "more available than there is"
+        );
+        assert_eq!(
+            parse("MemTotal: 5 kB\nMemAvailable: 9 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB").used(),
+            Some(Bytes(2 * KIB))
+        );
+        assert_eq!(parse("MemTotal: 5 kB").used(), None);
     }
 }

@@ -38,6 +38,17 @@ pub fn process_memory(pids: &[u32]) -> u64 {
 }
 
 fn process_memory_below(proc: &Path, pids: &[u32]) -> u64 {
+    family(proc, pids)
+        .into_iter()
+        .map(|pid| held_by(&proc.join(pid.to_string())))
+        .fold(0, u64::saturating_add)
+}
+
+/// These processes and all below them. Those that are gone stay in.
+pub(crate) fn family(proc: &Path, pids: &[u32]) -> BTreeSet<u32> {
+    if pids.is_empty() {
+        return BTreeSet::new();
+    }
     let children = children_by_parent(proc);
     let mut seen = BTreeSet::new();
     let mut waiting = pids.to_vec();
@@ -46,7 +57,7 @@ fn process_memory_below(proc: &Path, pids: &[u32]) -> u64 {
             waiting.extend(children.get(&pid).into_iter().flatten());
         }
     }
-    seen.into_iter().map(|pid| held_by(&proc.join(pid.to_string()))).fold(0, u64::saturating_add)
+    seen
 }
 
 fn held_by(process: &Path) -> u64 {

@@ -1,0 +1,100 @@
+//! The library itself, `libnvidia-ml.so.1`.
+//!
+//! One for the process: it is opened at the first reading and stays open, because opening it takes far longer than
+//! asking. Where it is missing, that is found out once.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use domain::Bytes;
+use nvml_wrapper::Device;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::error::NvmlError;
+
+use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess};
+use crate::cards::pci_address;
+use crate::meminfo::PLAUSIBLE;
+
+/// `None` where there is no library or no driver.
+static LIBRARY: LazyLock<Option<nvml_wrapper::Nvml>> = LazyLock::new(|| nvml_wrapper::Nvml::init().ok());
+
+pub(super) struct Library;
+
+impl Library {
+    /// Every card's answers to `ask`, by PCI address. A card that is lost keeps a place, without an address.
+    fn each<T>(lost: impl Fn() -> T, ask: impl Fn(&Device<'_>, Option<&str>) -> T) -> Vec<T> {
+        let Some(library) = LIBRARY.as_ref() else { return Vec::new() };
+        let count = library.device_count().unwrap_or_default();
+        let mut answers: Vec<((bool, Option<String>), T)> = (0..count)
+            .map(|n| {
+                library.device_by_index(n).map_or_else(
+                    |_| ((true, None), lost()),
+                    |device| {
+                        let pci = device.pci_info().ok().and_then(|info| pci_address(&info.bus_id));
+                        let answer = ask(&device, pci.as_deref());
+                        ((pci.is_none(), pci), answer)
+                    },
+                )
+            })
+            .collect();
+        answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
+impl Nvml for Library {
+    fn devices(&self) -> Vec<NvmlDevice> {
+        let lost = || NvmlDevice { name: "NVIDIA GPU".to_owned(), ..NvmlDevice::default() };
+        Self::each(lost, |device, pci| NvmlDevice {
+            name: device.name().unwrap_or_else(|_| "NVIDIA GPU".to_owned()),
+            uuid: device.uuid().ok(),
+            pci: pci.map(str::to_owned),
+            memory: memory(device),
+            divided: device.mig_mode().is_ok_and(|mode| mode.current != 0),
+            busy: device.utilization_rates().ok().map(|u| u.gpu),
+            temperature: device.temperature(TemperatureSensor::Gpu).ok(),
+            power_milliwatts: device.power_usage().ok().map(u64::from),
+            clock_mhz: device.clock_info(Clock::SM).ok(),
+        })
+    }
+
+    fn processes(&self) -> Vec<Option<Vec<NvmlProcess>>> {
+        Self::each(|| None, |device, _| processes(device))
+    }
+}
+
+fn memory(device: &Device<'_>) -> NvmlMemory {
+    let plausible = |bytes: u64| Some(Bytes(bytes)).filter(|b| *b <= PLAUSIBLE);
+    match device.memory_info() {
+        Ok(info) => match (plausible(info.total), plausible(info.free), plausible(info.used)) {
+            (Some(total), Some(free), Some(used)) if total > Bytes::ZERO => NvmlMemory::Known {
+                total,
+                free,
+                used,
+                reserved: plausible(info.reserved).unwrap_or_default(),
+            },
+            // Nought in all is how some drivers say that it does not apply.
+            (Some(Bytes::ZERO), ..) => NvmlMemory::Unsupported,
+            _ => NvmlMemory::Unknown,
+        },
+        Err(NvmlError::NotSupported) => NvmlMemory::Unsupported,
+        Err(_) => NvmlMemory::Unknown,
+    }
+}
+
+/// Those that compute and those that draw; one that does both is in both lists with the same figure.
+fn processes(device: &Device<'_>) -> Option<Vec<NvmlProcess>> {
+    let computing = device.running_compute_processes().ok()?;
+    let drawing = device.running_graphics_processes().unwrap_or_default();
+    let mut by_pid: BTreeMap<u32, Option<Bytes>> = BTreeMap::new();
+    for process in computing.into_iter().chain(drawing) {
+        let memory = match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(Bytes(bytes)).filter(|b| *b <= PLAUSIBLE),
+            UsedGpuMemory::Unavailable => None,
+        };
+        let known = by_pid.entry(process.pid).or_default();
+        *known = (*known).max(memory);
+    }
+    Some(by_pid.into_iter().map(|(pid, memory)| NvmlProcess { pid, memory }).collect())
+}

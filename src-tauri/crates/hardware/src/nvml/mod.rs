@@ -1,0 +1,88 @@
+//! What NVIDIA's management library says of its cards: from the library itself, or from a recording.
+//!
+//! Deliberately absent: parts of a divided card (MIG) as pools of their own, cards of a vGPU's host.
+
+mod library;
+mod recorded;
+
+use std::path::Path;
+
+use domain::Bytes;
+
+pub use recorded::{Answer, parse};
+
+/// The source of the answers: one adapter for the library, one for `nvml.json` of a recording.
+pub trait Nvml {
+    /// Every card, by PCI address; those without an address come last. None where there is no library.
+    fn devices(&self) -> Vec<NvmlDevice>;
+
+    /// The processes that hold memory of each card, in the order of [`Nvml::devices`]; `None` for a card that does
+    /// not say.
+    fn processes(&self) -> Vec<Option<Vec<NvmlProcess>>>;
+}
+
+/// One card. Every figure is absent where it has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NvmlDevice {
+    pub name: String,
+    pub uuid: Option<String>,
+    /// As [`crate::pci_address`] writes it.
+    pub pci: Option<String>,
+    pub memory: NvmlMemory,
+    /// Whether the card is divided into parts (MIG).
+    pub divided: bool,
+    /// Per cent.
+    pub busy: Option<u32>,
+    /// °C.
+    pub temperature: Option<u32>,
+    pub power_milliwatts: Option<u64>,
+    pub clock_mhz: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NvmlMemory {
+    Known {
+        total: Bytes,
+        free: Bytes,
+        used: Bytes,
+        /// The driver's own, in neither of the others.
+        reserved: Bytes,
+    },
+    /// The card has no memory of its own (GB10, Jetson): it uses the system's.
+    Unsupported,
+    /// It should have some, and did not say: lost, or its driver is too old.
+    #[default]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NvmlProcess {
+    /// On the host, whatever container it is in.
+    pub pid: u32,
+    /// Absent where the driver does not count by process.
+    pub memory: Option<Bytes>,
+}
+
+impl NvmlDevice {
+    /// Whether it is part of the processor and its memory the system's: said by its name, or by having no answer to
+    /// the question of memory. A divided card has none either at times, and is a card all the same.
+    pub fn shares_system_memory(&self) -> bool {
+        const BUILT_IN: [&str; 6] = ["GB10", "ORIN", "THOR", "XAVIER", "TEGRA", "JETSON"];
+        let name = self.name.to_uppercase();
+        let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| BUILT_IN.contains(&word));
+        named || (self.memory == NvmlMemory::Unsupported && !self.divided)
+    }
+}
+
+/// The answers for the machine below `sysroot`: the library's for the one we run on, else its recording's.
+pub(crate) fn of(sysroot: &Path) -> Box<dyn Nvml> {
+    if sysroot == Path::new("/") {
+        Box::new(library::Library)
+    } else {
+        Box::new(recorded::Recorded::new(sysroot))
+    }
+}
+
+fn by_address(devices: &mut [(NvmlDevice, Option<Vec<NvmlProcess>>)]) {
+    devices.sort_by(|(a, _), (b, _)| (a.pci.is_none(), &a.pci).cmp(&(b.pci.is_none(), &b.pci)));
+}
