@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod attribution;
 pub mod catalog;
+pub mod estimate;
 pub mod footprint;
 pub mod lost;
 pub mod matrix;

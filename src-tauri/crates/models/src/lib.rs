@@ -3,6 +3,7 @@
 //! Read only. Deliberately absent, for now: downloads, the Hub itself, what is inside the files.
 
 pub mod cache;
+pub mod config;
 
 use std::path::Path;
 
