@@ -29,6 +29,7 @@ function pool(other: number, agents: PoolAgent[], limit: number | null = 120, ca
     lost_bytes: 0,
     available_bytes: 0,
     agents,
+    doubt: null,
   };
 }
 

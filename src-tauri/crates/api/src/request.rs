@@ -48,6 +48,12 @@ requests! {
     Start(agents::AgentRequest) -> plans::Outcome;
     Stop(agents::AgentRequest) -> plans::Outcome;
     Restart(agents::AgentRequest) -> plans::Outcome;
+    /// Put what is idle to sleep and keep it so, for a game or a build.
+    Yield(agents::YieldRequest) -> plans::Outcome;
+    /// Take the memory back: who was awake before the yield wakes again.
+    Resume(status::Nothing) -> plans::Outcome;
+    /// Write one of an agent's suggestions into the stack file; nothing is restarted by it.
+    ApplySuggestion(agents::SuggestionRequest) -> stacks::Edited;
     /// Cancel what is under way and put back what ran before.
     Cancel(status::Nothing) -> status::Nothing;
     /// Ask every agent that is awake (deep: for a streamed answer and a tool call).

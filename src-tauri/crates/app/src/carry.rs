@@ -139,7 +139,7 @@ async fn steps(
             return Err(Stuck::Cancelled);
         }
         ctx.state.tell(Event::StepBegan { step: index }).await;
-        carry_step(ctx, plan, step, cancel).await?;
+        carry_step(ctx, plan, step, cancel, errand.wish.gentle).await?;
         if record {
             write_intent(ctx, errand, u32::try_from(index + 1).unwrap_or(u32::MAX));
         }
@@ -147,13 +147,19 @@ async fn steps(
     Ok(())
 }
 
-async fn carry_step(ctx: &Ctx, plan: &Plan, step: &Step, cancel: &CancellationToken) -> Result<(), Stuck> {
+async fn carry_step(
+    ctx: &Ctx,
+    plan: &Plan,
+    step: &Step,
+    cancel: &CancellationToken,
+    gentle: bool,
+) -> Result<(), Stuck> {
     let state = ctx.state.state();
     match step.action {
-        Action::Drain => drain(ctx, &step.agent, cancel).await,
+        Action::Drain => drain(ctx, &step.agent, cancel, gentle).await,
         Action::Stop => {
             // Requests may have come since the plan was made: nobody is stopped in use without the deadline.
-            drain(ctx, &step.agent, cancel).await?;
+            drain(ctx, &step.agent, cancel, gentle).await?;
             stop(ctx, &step.agent).await
         }
         // Waiting is part of `stop`, which knows what was held before; the step is there to be seen.
@@ -184,13 +190,17 @@ async fn carry_step(ctx: &Ctx, plan: &Plan, step: &Step, cancel: &CancellationTo
 }
 
 /// Lets running requests finish, until the drain deadline. New ones are refused meanwhile.
-async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken) -> Result<(), Stuck> {
+async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken, gentle: bool) -> Result<(), Stuck> {
     ctx.leases.close(agent);
     let state = ctx.state.state();
     let answers =
         state.agents.get(agent).is_some_and(|l| l.state.answers() || l.state == AgentState::Draining);
     if !answers || state.in_use(agent) == 0 && ctx.leases.count(agent) == 0 {
         return Ok(());
+    }
+    if gentle {
+        lift_drain(ctx, agent).await;
+        return Err(Stuck::Cancelled);
     }
     let patience = state.stack.agent(agent).map_or(Duration::from_secs(60), |a| a.drain);
     let until = Timestamp::now() + SignedDuration::try_from(patience).unwrap_or_default();
@@ -227,7 +237,7 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken) -> Resu
 /// Waits until nobody uses an agent, or its drain deadline has passed; new requests are refused from now on.
 pub(crate) async fn quiet(ctx: &Ctx, agent: &AgentName) {
     // Nothing cancels it, so it always comes to its end.
-    let _ = drain(ctx, agent, &CancellationToken::new()).await;
+    let _ = drain(ctx, agent, &CancellationToken::new(), false).await;
 }
 
 /// An agent that was to sleep stays after all: it takes requests again.

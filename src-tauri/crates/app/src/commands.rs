@@ -24,7 +24,7 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::{editing, health, images, neighbours, stacks, view};
+use crate::{editing, health, images, neighbours, stacks, view, what_if, yielding};
 
 /// What Asgard can do, for the faces' hosts.
 #[derive(Clone)]
@@ -89,6 +89,9 @@ impl App {
                 self.wish(Goal::Asleep(agent.clone()), asked.agent.clone()).await?;
                 json(self.wish(Goal::Awake(agent), asked.agent).await?)
             }
+            Request::Yield(asked) => json(yielding::yield_memory(ctx, asked.hours).await?),
+            Request::Resume(_) => json(yielding::resume(ctx).await?),
+            Request::ApplySuggestion(asked) => json(editing::apply_suggestion(ctx, &asked).await?),
             Request::Cancel(_) => {
                 ctx.state.cancel().await?;
                 json(Nothing {})
@@ -239,7 +242,7 @@ impl App {
     }
 
     async fn wish(&self, goal: Goal, to: String) -> Result<Outcome, ApiError> {
-        self.ctx.state.wish(Wish { goal, to }).await
+        self.ctx.state.wish(Wish::new(goal, to)).await
     }
 
     fn plan(&self, asked: &PlanRequest) -> Result<api::shapes::plans::Plan, ApiError> {
@@ -255,8 +258,23 @@ impl App {
                 ));
             }
         };
-        let plan = plan(&state.stack, &state.situation(), &goal).map_err(|e| plan_error(&e))?;
-        Ok(view::plan_shape(&plan, &state.stack_hash))
+        let Some(change) = &asked.change else {
+            let plan = plan(&state.stack, &state.situation(), &goal).map_err(|e| plan_error(&e))?;
+            return Ok(view::plan_shape(&plan, &state.stack_hash));
+        };
+        let source = what_if::Source {
+            path: &self.ctx.world.paths.stack_file(),
+            text: &state.source.text,
+            scale: self.ctx.world.scale(),
+            gpu: state.gpu,
+        };
+        let (stack, changed) = what_if::changed(&source, &state.file_stack, &state.pools, change)?;
+        let stack = crate::overlay::effective(&Arc::new(stack), &state.answers);
+        // The agent itself would start again with it: it is planned as if it slept.
+        let mut situation = state.situation();
+        what_if::without(&mut situation, &changed.agent);
+        let plan = plan(&stack, &situation, &goal).map_err(|e| plan_error(&e))?;
+        Ok(api::shapes::plans::Plan { changed: Some(changed), ..view::plan_shape(&plan, &state.stack_hash) })
     }
 
     async fn logs(&self, agent: &str, lines: Option<u32>) -> Result<LogTail, ApiError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::shapes::agents::SuggestionRequest;
 use api::shapes::stacks::{AgentForm, Applied, EditRequest, Edited, ProfileForm, StackEdit, StackForm};
 use api::{ApiError, Code};
 use domain::agent::AgentName;
@@ -17,6 +18,7 @@ use crate::run_loop::Wish;
 use crate::stack_watch;
 use crate::stacks;
 use crate::state::State;
+use crate::view;
 
 pub(crate) fn form(ctx: &Ctx) -> Result<StackForm, ApiError> {
     let state = ctx.state.state();
@@ -241,9 +243,29 @@ pub(crate) async fn apply(ctx: &Ctx) -> Result<Applied, ApiError> {
             applied.busy.push(name.to_string());
             continue;
         }
-        ctx.state.wish(Wish { goal: Goal::Asleep(name.clone()), to: name.to_string() }).await?;
-        ctx.state.wish(Wish { goal: Goal::Awake(name.clone()), to: name.to_string() }).await?;
+        ctx.state.wish(Wish::new(Goal::Asleep(name.clone()), name.to_string())).await?;
+        ctx.state.wish(Wish::new(Goal::Awake(name.clone()), name.to_string())).await?;
         applied.restarted.push(name.to_string());
     }
     Ok(applied)
+}
+
+/// Writes one of an agent's suggestions into the stack file. Nothing is restarted by it.
+pub(crate) async fn apply_suggestion(ctx: &Ctx, asked: &SuggestionRequest) -> Result<Edited, ApiError> {
+    let state = ctx.state.state();
+    let agent = state.stack.agents.iter().find(|a| a.name.as_str() == asked.agent);
+    let found = agent.and_then(|a| view::suggestions(&state, a).into_iter().find(|s| s.id == asked.id));
+    let Some(suggestion) = found else {
+        return Err(ApiError::new(
+            Code::Unknown,
+            "There is no such suggestion any more.",
+            "Look at the agent again.",
+        ));
+    };
+    let change = StackEdit::ChangeAgent {
+        agent: asked.agent.clone(),
+        keys: BTreeMap::from([(suggestion.key, suggestion.value)]),
+    };
+    let hash = store::identity::hash(state.source.text.as_bytes());
+    edit(ctx, &EditRequest { hash, edits: vec![change], dry_run: false }).await
 }

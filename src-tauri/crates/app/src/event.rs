@@ -17,6 +17,7 @@ use store::confirm::Unconfirmed;
 
 use crate::neighbours::Found;
 use crate::state::{EngineLive, Figures, Operation, StackSource};
+use crate::yielding::Yielded;
 
 /// Everything that can happen. Facts, in the past tense.
 #[derive(Debug, Clone)]
@@ -116,6 +117,7 @@ pub(crate) enum Event {
         key: &'static str,
         notice: Option<Notice>,
     },
+    Yielded(Option<Yielded>),
     Happened(ActivityEvent),
     ChatsChanged,
 }

@@ -272,7 +272,7 @@ pub(crate) async fn check(ctx: &Ctx) -> Images {
 }
 
 async fn wish(ctx: &Ctx, goal: Goal, agent: &AgentName) -> Result<(), ApiError> {
-    ctx.state.wish(Wish { goal, to: agent.to_string() }).await.map(drop)
+    ctx.state.wish(Wish::new(goal, agent.to_string())).await.map(drop)
 }
 
 /// Pulls the newer image, starts one agent with it, and keeps it if the agent answers; else everything is as before.

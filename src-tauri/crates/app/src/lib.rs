@@ -25,6 +25,7 @@ mod neighbour_view;
 mod neighbours;
 mod offline;
 mod overlay;
+mod pressure;
 mod probe;
 mod reading;
 mod ready;
@@ -41,7 +42,9 @@ mod telemetry;
 mod tray_view;
 mod view;
 mod wake;
+mod what_if;
 mod world;
+mod yielding;
 
 pub use commands::App;
 pub use offline::{FromState, OfflinePlan, offline_plan};

@@ -364,7 +364,7 @@ pub(crate) async fn stop(app: &App, asked: &StopNeighbourRequest) -> Result<Neig
     look(ctx).await;
     carry::read(ctx).await;
     if let (true, Some(name)) = (asked.take_place, agent.filter(|n| state.file_stack.agent(n).is_some())) {
-        let wish = Wish { goal: Goal::Awake(name.clone()), to: name.to_string() };
+        let wish = Wish::new(Goal::Awake(name.clone()), name.to_string());
         ctx.state.wish(wish).await.map_err(|mut error| {
             error.next = format!("{} {} is stopped; Undo starts it again.", error.next, found.neighbour.name);
             error
@@ -412,7 +412,7 @@ async fn start_again(
     let found = state.found.iter().find(|f| f.neighbour.id == kept.id);
     // Whoever took its place gives it back first.
     if let Some(name) = found.and_then(|f| f.agent.clone()).filter(|n| busy(&state, Some(n))) {
-        ctx.state.wish(Wish { goal: Goal::Asleep(name.clone()), to: name.to_string() }).await?;
+        ctx.state.wish(Wish::new(Goal::Asleep(name.clone()), name.to_string())).await?;
     }
     let gateway = ctx.world.listen.port();
     let held_gateway =

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use api::shapes::plans::Plan as PlanShape;
+use api::shapes::plans::{Plan as PlanShape, PlanChange};
 use api::{ApiError, Code};
 use domain::agent::{AgentName, AgentState};
 use domain::memory::Bytes;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::run_loop::plan_error;
 use crate::start::Options;
-use crate::view;
+use crate::{view, what_if};
 
 /// From what the plan starts.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct OfflinePlan {
     pub profile: String,
     pub from: Option<FromState>,
     pub stack_file: Option<PathBuf>,
+    /// As if this were written in the stack file already.
+    pub change: Option<PlanChange>,
 }
 
 /// # Errors
@@ -50,12 +52,11 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
             "Check the path.",
         ));
     }
-    let loaded = store::stack_file::load_on(
-        &file,
-        if rehearsal { options.scale() } else { 1 },
-        options.machine().gpu(),
-    );
+    let scale = if rehearsal { options.scale() } else { 1 };
+    let gpu = options.machine().gpu();
+    let loaded = store::stack_file::load_on(&file, scale, gpu);
     let hash = loaded.hash.clone();
+    let text = loaded.text.clone();
     let stack = loaded.stack.map_err(|problems| {
         let message: Vec<String> = problems
             .iter()
@@ -72,9 +73,17 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
     } else {
         options.machine().pools()
     };
-    let situation = read_situation(&stack, pools, ask.from.as_ref())?;
-    let plan = plan(&stack, &situation, &Goal::Profile(ask.profile.clone())).map_err(|e| plan_error(&e))?;
-    Ok(view::plan_shape(&plan, &hash))
+    let mut situation = read_situation(&stack, pools, ask.from.as_ref())?;
+    let goal = Goal::Profile(ask.profile.clone());
+    let Some(change) = &ask.change else {
+        let plan = plan(&stack, &situation, &goal).map_err(|e| plan_error(&e))?;
+        return Ok(view::plan_shape(&plan, &hash));
+    };
+    let source = what_if::Source { path: &file, text: &text, scale, gpu };
+    let (stack, changed) = what_if::changed(&source, &stack, &situation.pools, change)?;
+    what_if::without(&mut situation, &changed.agent);
+    let plan = plan(&stack, &situation, &goal).map_err(|e| plan_error(&e))?;
+    Ok(PlanShape { changed: Some(changed), ..view::plan_shape(&plan, &hash) })
 }
 
 /// The situation that `from` describes, on pools read now or recorded in it.

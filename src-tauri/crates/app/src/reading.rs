@@ -13,18 +13,27 @@ use crate::state::State;
 use crate::world::{PlayedMachine, World};
 
 impl World {
+    /// The pools now, as cheaply as they can be had.
+    pub(crate) fn pools(&self) -> Vec<PoolReading> {
+        let held = || rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
+        match self.rehearsal.as_ref().map(|r| &r.machine) {
+            Some(PlayedMachine::Small { other }) => vec![rehearsal::machine::reading(&held(), *other)],
+            Some(PlayedMachine::Recorded { moves: Some(playback) }) => {
+                if let Err(error) = playback.follow(&held()) {
+                    tracing::warn!("The recorded machine cannot be moved: {error}");
+                }
+                self.machine.pools()
+            }
+            Some(PlayedMachine::Recorded { moves: None }) | None => self.machine.pools(),
+        }
+    }
+
     /// The pools now, and what of them is known to be whose.
     pub(crate) fn read(&self, state: &State) -> (Vec<PoolReading>, BTreeMap<AgentName, Shares>) {
         let mut measured = BTreeMap::new();
-        let held = || rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
         let played = self.rehearsal.as_ref().map(|r| &r.machine);
-        if let Some(PlayedMachine::Recorded { moves: Some(playback) }) = played
-            && let Err(error) = playback.follow(&held())
-        {
-            tracing::warn!("The recorded machine cannot be moved: {error}");
-        }
         if let Some(PlayedMachine::Small { other }) = played {
-            let held = held();
+            let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
             let mut pool = rehearsal::machine::reading(&held, *other);
             let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
             for (name, live) in &state.agents {
@@ -45,7 +54,7 @@ impl World {
             }
             return (vec![pool], measured);
         }
-        let pools = self.machine.pools();
+        let pools = self.pools();
         let ollama = self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let on_gpu = pools.iter().any(|p| p.device_used.is_some());
         for (name, live) in &state.agents {

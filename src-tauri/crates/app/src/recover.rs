@@ -260,7 +260,7 @@ pub(crate) async fn take_up(ctx: &Ctx) {
         }
     };
     happened(ctx, Severity::Warning, None, format!("The switch to {} was cut off and {word}.", intent.goal));
-    let result = ctx.state.wish(Wish { goal, to }).await;
+    let result = ctx.state.wish(Wish::new(goal, to)).await;
     if let Err(error) = &result {
         happened(ctx, Severity::Failure, None, error.message.clone());
     } else if onward.is_ok() && intent.profile_to.is_some() {

@@ -25,6 +25,20 @@ pub(crate) struct Wish {
     pub(crate) goal: Goal,
     /// What the goal is about, for the words: a profile or an agent.
     pub(crate) to: String,
+    /// Rather not at all than under a request: who is in use when its turn to stop comes stays.
+    pub(crate) gentle: bool,
+    /// It brings back what was yielded.
+    pub(crate) resumes: bool,
+}
+
+impl Wish {
+    pub(crate) fn new(goal: Goal, to: impl Into<String>) -> Self {
+        Self { goal, to: to.into(), gentle: false, resumes: false }
+    }
+
+    pub(crate) fn gentle(goal: Goal, to: impl Into<String>) -> Self {
+        Self { gentle: true, ..Self::new(goal, to) }
+    }
 }
 
 pub(crate) enum Message {
@@ -191,6 +205,10 @@ impl Pending {
                 format!("This stack was {}, and nobody has confirmed what it runs.", unconfirmed.source),
                 "Look at it and confirm it: in the window, or with `asgard config confirm`.",
             ));
+        }
+        // A person who starts something arranges the memory anew.
+        if plan.fits && plan.starts().next().is_some() && !wish.resumes && self.state.yielded.is_some() {
+            crate::yielding::forget(ctx);
         }
         if plan.fits { Ok(plan) } else { Err(ApiError::new(Code::DoesNotFit, plan.reason, plan.next)) }
     }

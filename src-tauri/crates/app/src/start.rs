@@ -247,6 +247,9 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     }
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
+    crate::yielding::recall(&ctx).await;
+    tokio::spawn(crate::yielding::run(ctx.clone()));
+    tokio::spawn(crate::pressure::run(ctx.clone()));
     let beginning = app.clone();
     tokio::spawn(async move {
         recover::take_up(&beginning.ctx).await;
@@ -334,7 +337,7 @@ async fn after_login(app: &App) {
         AfterLogin::LastProfile => state.profile.clone().unwrap_or_else(|| state.stack.base.clone()),
         AfterLogin::BaseProfile => state.stack.base.clone(),
     };
-    let wish = Wish { goal: Goal::Profile(profile.clone()), to: profile };
+    let wish = Wish::new(Goal::Profile(profile.clone()), profile);
     if let Err(error) = app.ctx.state.wish(wish).await {
         crate::activity::happened(&app.ctx, Severity::Failure, None, error.message);
     }

@@ -18,6 +18,7 @@ use store::confirm::Unconfirmed;
 pub(crate) use crate::event::Event;
 use crate::neighbours::Found;
 use crate::overlay;
+use crate::yielding::Yielded;
 
 /// One agent as it is now.
 #[derive(Debug, Clone)]
@@ -169,6 +170,7 @@ pub(crate) struct State {
     pub(crate) to_pull: BTreeSet<AgentName>,
     pub(crate) start_seconds: BTreeMap<AgentName, f64>,
     pub(crate) leases: BTreeMap<AgentName, u32>,
+    pub(crate) yielded: Option<Arc<Yielded>>,
     pub(crate) notices: BTreeMap<&'static str, Notice>,
     pub(crate) events: Arc<Vec<ActivityEvent>>,
     /// Counts what is not in the state itself (chats), so that readers know to fetch.
@@ -209,6 +211,7 @@ impl State {
             to_pull: BTreeSet::new(),
             start_seconds: BTreeMap::new(),
             leases: BTreeMap::new(),
+            yielded: None,
             notices: BTreeMap::new(),
             events: Arc::default(),
             chats: 0,
@@ -399,6 +402,7 @@ impl State {
                     None => self.notices.remove(key),
                 };
             }
+            Event::Yielded(yielded) => self.yielded = yielded.map(Arc::new),
             Event::Happened(event) => {
                 let mut events: Vec<ActivityEvent> = self.events.as_ref().clone();
                 events.insert(0, event);

@@ -3,7 +3,7 @@
 use api::shapes::plans as shape;
 use api::shapes::status::{
     AgentStatus, ClaimParts, EngineStatus, GatewayStatus, Notice, Pool, PoolAgent, Severity, StackName,
-    Status, Switching,
+    Status, Suggestion, Switching, Yielded,
 };
 use domain::agent::{AgentName, AgentState, Stage};
 use domain::memory::Bytes;
@@ -53,6 +53,10 @@ pub(crate) fn status(state: &State, now: Timestamp) -> Status {
             hash: state.stack_hash.clone(),
         },
         since: state.started.to_string(),
+        yielded: state.yielded.as_ref().map(|y| Yielded {
+            until: y.until.map(|t| t.to_string()),
+            agents: y.agents.iter().map(ToString::to_string).collect(),
+        }),
     }
 }
 
@@ -122,6 +126,7 @@ fn pool_unknown(p: &PoolReading) -> Pool {
         lost_bytes: 0,
         available_bytes: 0,
         agents: Vec::new(),
+        doubt: None,
     }
 }
 
@@ -160,6 +165,7 @@ fn pool(state: &State, l: &Ledger) -> Pool {
         lost_bytes: l.lost.0,
         available_bytes: l.available().0,
         agents,
+        doubt: None,
     }
 }
 
@@ -223,7 +229,14 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         error: live.error.clone(),
         start_hint,
         start_refused,
+        footprint: None,
+        suggestions: suggestions(state, agent),
     }
+}
+
+/// Changes of an agent's stack entry worth a press.
+pub(crate) fn suggestions(_state: &State, _agent: &Agent) -> Vec<Suggestion> {
+    Vec::new()
 }
 
 fn largest(shares: &Shares) -> Bytes {
@@ -384,8 +397,10 @@ pub(crate) fn plan_shape(plan: &Plan, stack_hash: &str) -> shape::Plan {
         stops: plan.stops().map(ToString::to_string).collect(),
         starts: plan.starts().map(ToString::to_string).collect(),
         seconds: (plan.starts().count() > 0)
-            .then(|| plan.steps.iter().filter(|s| s.action == Action::Start).map(|s| s.seconds).sum())
+            .then(|| plan.steps.iter().filter(|s| s.action == Action::WaitReady).map(|s| s.seconds).sum())
             .flatten(),
+        sentence: plan.sentence(),
+        changed: None,
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Stop { agent: String },
     /// Stop an agent and start it again
     Restart { agent: String },
+    /// Give the memory to a game or a build: what is idle sleeps until the hours are over, or until resume
+    Yield { hours: Option<f64> },
+    /// Take the memory back: who was awake before wakes again
+    Resume,
     /// One line for each agent
     Health {
         /// Ask each for a streamed answer and a tool call
@@ -131,6 +135,30 @@ pub(crate) struct PlanArgs {
     /// Plan with this stack file
     #[arg(long, value_name = "FILE")]
     pub(crate) stack: Option<PathBuf>,
+    /// What if this agent had another context, sequences, KV type or KV cache
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: Option<String>,
+    /// Tokens; 32K is 32768
+    #[arg(long, value_name = "N", requires = "agent", value_parser = tokens)]
+    pub(crate) context: Option<u32>,
+    #[arg(long, value_name = "N", requires = "agent")]
+    pub(crate) sequences: Option<u32>,
+    #[arg(long, value_name = "T", requires = "agent")]
+    pub(crate) kv_dtype: Option<String>,
+    /// As in the stack file: "12 GB"; left out, it grows and shrinks with the others
+    #[arg(long, value_name = "SIZE", requires = "agent")]
+    pub(crate) kv_cache: Option<String>,
+}
+
+/// A number of tokens: "32768", "32K".
+pub(crate) fn tokens(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let (digits, times) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1024_u32),
+        None => (text, 1),
+    };
+    let number: u32 = digits.trim().parse().map_err(|_| format!("{text} is no number of tokens"))?;
+    number.checked_mul(times).filter(|n| *n > 0).ok_or_else(|| format!("{text} is no number of tokens"))
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -279,6 +307,8 @@ mod tests {
             "start",
             "stop",
             "restart",
+            "yield",
+            "resume",
             "health",
             "logs",
             "chat",
@@ -291,7 +321,7 @@ mod tests {
         ] {
             assert!(help.contains(&format!("\n  {due} ")), "{due} is missing:\n{help}");
         }
-        for absent in ["yield", "estimate", "doctor", "session", "stand-in"] {
+        for absent in ["estimate", "doctor", "session", "stand-in"] {
             assert!(!help.contains(&format!("  {absent}")), "{absent} does nothing yet:\n{help}");
         }
     }

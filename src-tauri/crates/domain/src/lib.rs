@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: tokio, files, sockets, clocks, logging, JSON.
 
+pub mod advice;
 pub mod agent;
 pub mod attribution;
 pub mod catalog;
@@ -16,6 +17,7 @@ pub mod matrix;
 pub mod memory;
 pub mod plan;
 pub mod pool;
+pub mod pressure;
 pub mod secret;
 pub mod server_line;
 pub mod stack;

@@ -48,7 +48,11 @@ stack: StackName,
 /**
  * RFC 3339: since when this controller runs.
  */
-since: string, };
+since: string, 
+/**
+ * The memory was given to something else: what was stopped for it, and until when it stays so.
+ */
+yielded: Yielded | null, };
 
 export type StackName = { name: string, saved: boolean, hash: string, };
 
@@ -78,6 +82,44 @@ progress: number | null, seconds_left: number | null, cancellable: boolean,
  */
 undoing: boolean, };
 
+export type Yielded = { 
+/**
+ * RFC 3339; null until resumed.
+ */
+until: string | null, 
+/**
+ * Who was awake before.
+ */
+agents: Array<string>, };
+
+export type Suggestion = { 
+/**
+ * "failure", "footprint", "kv_peak".
+ */
+id: string, key: string, 
+/**
+ * As it would be written in the stack file.
+ */
+value: unknown, 
+/**
+ * One or two sentences: what was seen, and what the change does.
+ */
+words: string, 
+/**
+ * Memory that it gives back (above zero) or takes.
+ */
+gives_bytes: number | null, };
+
+export type Footprint = { planned_bytes: number, steady_bytes: number, peak_bytes: number, starts: number, 
+/**
+ * "planned 25.0, measured 24.6, 6 starts"
+ */
+words: string, 
+/**
+ * What moved since earlier starts, in words.
+ */
+drift: string | null, };
+
 export type EngineStatus = { id: string, 
 /**
  * "docker", "podman", "process", "external", "ollama".
@@ -96,7 +138,11 @@ export type Pool = { id: string, name: string,
 /**
  * "unified", "vram", "ram".
  */
-kind: string, capacity_bytes: number | null, limit_bytes: number | null, device_cap_bytes: number | null, used_bytes: number, device_used_bytes: number | null, other_bytes: number, lost_bytes: number, available_bytes: number, agents: Array<PoolAgent>, };
+kind: string, capacity_bytes: number | null, limit_bytes: number | null, device_cap_bytes: number | null, used_bytes: number, device_used_bytes: number | null, other_bytes: number, lost_bytes: number, available_bytes: number, agents: Array<PoolAgent>, 
+/**
+ * Two sources of this pool's figures that differ, in words; null where they agree.
+ */
+doubt: string | null, };
 
 export type PoolAgent = { agent: string, reserved_bytes: number, measured_bytes: number | null, device_bytes: number, host_bytes: number, 
 /**
@@ -154,7 +200,12 @@ start_hint: string | null,
 /**
  * Whether pressing Start would be refused; the hint says why.
  */
-start_refused: boolean, };
+start_refused: boolean, footprint: Footprint | null, 
+/**
+ * Changes worth a press: after a failure for want of memory, where a measured figure is below the declared one,
+ * where the KV cache of a week was hardly used or always full.
+ */
+suggestions: Array<Suggestion>, };
 
 export type ClaimParts = { weights_bytes: number, kv_bytes: number, overhead_bytes: number, };
 
@@ -162,7 +213,35 @@ export type PlanRequest = {
 /**
  * Exactly one of the two.
  */
-profile: string | null, agent: string | null, };
+profile: string | null, agent: string | null, 
+/**
+ * As if this were written in the stack file already.
+ */
+change: PlanChange | null, };
+
+export type PlanChange = { agent: string, 
+/**
+ * Tokens.
+ */
+context: number | null, sequences: number | null, kv_dtype: string | null, 
+/**
+ * "12 GB". Left out, the cache grows and shrinks with the other three.
+ */
+kv_cache: string | null, };
+
+export type PlanChanged = { agent: string, 
+/**
+ * The keys as they would be written.
+ */
+keys: Record<string, unknown>, 
+/**
+ * The agent's whole claim before and after, bytes.
+ */
+claim_bytes_before: number, claim_bytes_after: number, 
+/**
+ * What the check of the stack says of it.
+ */
+notes: Array<string>, };
 
 export type SwitchRequest = { profile: string, };
 
@@ -188,7 +267,16 @@ awake: Array<string>, stops: Array<string>, starts: Array<string>,
 /**
  * About how long it takes in all, where every part was measured once.
  */
-seconds: number | null, };
+seconds: number | null, 
+/**
+ * The whole of it for a person: "Stops Valkyrie and starts Odin, at most 108.3 of 120.0 GB in use on the way,
+ * about 90 s."
+ */
+sentence: string, 
+/**
+ * Where the question was "what if".
+ */
+changed: PlanChanged | null, };
 
 export type PlanStep = { 
 /**
@@ -215,6 +303,14 @@ message: string, profile: string | null, seconds: number, };
 export type OutcomeKind = "done" | "cancelled";
 
 export type AgentRequest = { agent: string, };
+
+export type SuggestionRequest = { agent: string, id: string, };
+
+export type YieldRequest = { 
+/**
+ * For how long; null until resumed.
+ */
+hours: number | null, };
 
 export type HealthRequest = { deep: boolean, };
 
@@ -629,6 +725,9 @@ export interface Requests {
   start: [AgentRequest, Outcome];
   stop: [AgentRequest, Outcome];
   restart: [AgentRequest, Outcome];
+  yield: [YieldRequest, Outcome];
+  resume: [Nothing, Outcome];
+  apply_suggestion: [SuggestionRequest, Edited];
   cancel: [Nothing, Nothing];
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];

@@ -8,6 +8,20 @@ pub struct AgentRequest {
     pub agent: String,
 }
 
+/// Apply one of an agent's suggestions to the stack file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct SuggestionRequest {
+    pub agent: String,
+    pub id: String,
+}
+
+/// Give the memory to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
+pub struct YieldRequest {
+    /// For how long; null until resumed.
+    pub hours: Option<f64>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct HealthRequest {
     pub deep: bool,

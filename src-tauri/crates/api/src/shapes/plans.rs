@@ -8,6 +8,39 @@ pub struct PlanRequest {
     /// Exactly one of the two.
     pub profile: Option<String>,
     pub agent: Option<String>,
+    /// As if this were written in the stack file already.
+    #[serde(default)]
+    pub change: Option<PlanChange>,
+}
+
+/// Another choice for one agent, asked about before anything is saved.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+pub struct PlanChange {
+    pub agent: String,
+    /// Tokens.
+    #[serde(default)]
+    pub context: Option<u32>,
+    #[serde(default)]
+    pub sequences: Option<u32>,
+    #[serde(default)]
+    pub kv_dtype: Option<String>,
+    /// "12 GB". Left out, the cache grows and shrinks with the other three.
+    #[serde(default)]
+    pub kv_cache: Option<String>,
+}
+
+/// What a change amounts to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PlanChanged {
+    pub agent: String,
+    /// The keys as they would be written.
+    #[ts(type = "Record<string, unknown>")]
+    pub keys: std::collections::BTreeMap<String, serde_json::Value>,
+    /// The agent's whole claim before and after, bytes.
+    pub claim_bytes_before: u64,
+    pub claim_bytes_after: u64,
+    /// What the check of the stack says of it.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -53,6 +86,11 @@ pub struct Plan {
     pub starts: Vec<String>,
     /// About how long it takes in all, where every part was measured once.
     pub seconds: Option<f64>,
+    /// The whole of it for a person: "Stops Valkyrie and starts Odin, at most 108.3 of 120.0 GB in use on the way,
+    /// about 90 s."
+    pub sentence: String,
+    /// Where the question was "what if".
+    pub changed: Option<PlanChanged>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]

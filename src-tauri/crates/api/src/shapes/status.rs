@@ -35,6 +35,44 @@ pub struct Status {
     pub stack: StackName,
     /// RFC 3339: since when this controller runs.
     pub since: String,
+    /// The memory was given to something else: what was stopped for it, and until when it stays so.
+    pub yielded: Option<Yielded>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Yielded {
+    /// RFC 3339; null until resumed.
+    pub until: Option<String>,
+    /// Who was awake before.
+    pub agents: Vec<String>,
+}
+
+/// A change of an agent's stack entry that one press applies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct Suggestion {
+    /// "failure", "footprint", "kv_peak".
+    pub id: String,
+    pub key: String,
+    /// As it would be written in the stack file.
+    #[ts(type = "unknown")]
+    pub value: serde_json::Value,
+    /// One or two sentences: what was seen, and what the change does.
+    pub words: String,
+    /// Memory that it gives back (above zero) or takes.
+    pub gives_bytes: Option<i64>,
+}
+
+/// Planned beside measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Footprint {
+    pub planned_bytes: u64,
+    pub steady_bytes: u64,
+    pub peak_bytes: u64,
+    pub starts: u32,
+    /// "planned 25.0, measured 24.6, 6 starts"
+    pub words: String,
+    /// What moved since earlier starts, in words.
+    pub drift: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -118,6 +156,8 @@ pub struct Pool {
     pub lost_bytes: u64,
     pub available_bytes: u64,
     pub agents: Vec<PoolAgent>,
+    /// Two sources of this pool's figures that differ, in words; null where they agree.
+    pub doubt: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
@@ -192,6 +232,10 @@ pub struct AgentStatus {
     pub start_hint: Option<String>,
     /// Whether pressing Start would be refused; the hint says why.
     pub start_refused: bool,
+    pub footprint: Option<Footprint>,
+    /// Changes worth a press: after a failure for want of memory, where a measured figure is below the declared one,
+    /// where the KV cache of a week was hardly used or always full.
+    pub suggestions: Vec<Suggestion>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]

@@ -37,6 +37,8 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Down => block_on(wish::run(screen, Wish::Down)),
         Command::Start { agent } => block_on(wish::run(screen, Wish::Start(agent))),
         Command::Stop { agent } => block_on(wish::run(screen, Wish::Stop(agent))),
+        Command::Yield { hours } => block_on(wish::run(screen, Wish::Yield(hours))),
+        Command::Resume => block_on(wish::run(screen, Wish::Resume)),
         Command::Restart { agent } => block_on(wish::run(screen, Wish::Restart(agent))),
         Command::Health { deep } => block_on(health::run(screen, deep)),
         Command::Logs { agent, follow, lines } => block_on(logs::run(screen, agent, follow, lines)),

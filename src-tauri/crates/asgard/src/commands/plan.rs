@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use api::shapes::plans::{Plan, PlanPool};
+use api::shapes::plans::{Plan, PlanChange, PlanChanged, PlanPool};
 use api::{ApiError, Code};
 use app::{FromState, OfflinePlan};
 use domain::memory::Unit;
@@ -17,11 +17,19 @@ use crate::{place, reach};
 
 pub(crate) fn run(screen: Screen, ask: &PlanArgs) -> Result<Answer, ApiError> {
     // With another machine, another stack or another start in mind the controller's own state is beside the point.
+    let change = ask.agent.as_ref().map(|agent| PlanChange {
+        agent: agent.clone(),
+        context: ask.context,
+        sequences: ask.sequences,
+        kv_dtype: ask.kv_dtype.clone(),
+        kv_cache: ask.kv_cache.clone(),
+    });
     let asks_here = ask.from.is_none() && ask.stack.is_none() && std::env::var_os("ASGARD_SYSROOT").is_none();
-    let answer = if asks_here { super::block_on(of_the_controller(&ask.profile))? } else { None };
+    let answer =
+        if asks_here { super::block_on(of_the_controller(&ask.profile, change.as_ref()))? } else { None };
     let document = match answer {
         Some(document) => document,
-        None => offline(ask)?,
+        None => offline(ask, change)?,
     };
     let plan: Plan = super::read(&document)?;
     if screen.json {
@@ -33,21 +41,22 @@ pub(crate) fn run(screen: Screen, ask: &PlanArgs) -> Result<Answer, ApiError> {
 }
 
 /// `None` where none runs.
-async fn of_the_controller(profile: &str) -> Result<Option<Value>, ApiError> {
+async fn of_the_controller(profile: &str, change: Option<&PlanChange>) -> Result<Option<Value>, ApiError> {
     let client = match reach::running().await {
         Ok(client) => client,
         Err(error) if error.code == Code::Unreachable => return Ok(None),
         Err(error) => return Err(error),
     };
-    client.call_value("plan", json!({ "profile": profile, "agent": null })).await.map(Some)
+    client.call_value("plan", json!({ "profile": profile, "agent": null, "change": change })).await.map(Some)
 }
 
-fn offline(ask: &PlanArgs) -> Result<Value, ApiError> {
+fn offline(ask: &PlanArgs, change: Option<PlanChange>) -> Result<Value, ApiError> {
     let options = place::options(place::paths(false)?, false, false)?;
     let wanted = OfflinePlan {
         profile: ask.profile.clone(),
         from: ask.from.as_deref().map(from).transpose()?,
         stack_file: ask.stack.clone(),
+        change,
     };
     let plan = app::offline_plan(&options, &wanted)?;
     serde_json::to_value(plan)
@@ -70,7 +79,8 @@ fn from(text: &str) -> Result<FromState, ApiError> {
 
 fn render(plan: &Plan) -> String {
     let unit = unit(plan.pools.iter().map(|p| p.capacity_bytes));
-    let mut text = verdict(plan);
+    let mut text = plan.changed.as_ref().map(|c| what_if(c, unit)).unwrap_or_default();
+    text.push_str(&verdict(plan));
     if !plan.steps.is_empty() {
         text.push('\n');
         text.push_str(&steps(plan, unit));
@@ -80,6 +90,31 @@ fn render(plan: &Plan) -> String {
         text.push_str(&pool_text(pool, unit));
     }
     plain(&text)
+}
+
+/// The change that the plan is asked about.
+fn what_if(changed: &PlanChanged, unit: Unit) -> String {
+    let keys: Vec<String> = changed
+        .keys
+        .iter()
+        .map(|(key, value)| match (key.as_str(), value.as_u64(), value.as_str()) {
+            ("kv_cache", Some(bytes), _) => format!("kv_cache {}", memory(bytes, unit)),
+            (_, _, Some(text)) => format!("{key} {text}"),
+            _ => format!("{key} {value}"),
+        })
+        .collect();
+    let mut text = format!(
+        "If {} had {}: it would take {} instead of {}.\n",
+        proper(&changed.agent),
+        list(&keys),
+        memory(changed.claim_bytes_after, unit),
+        memory(changed.claim_bytes_before, unit)
+    );
+    for note in &changed.notes {
+        text.push_str(note);
+        text.push('\n');
+    }
+    text
 }
 
 fn verdict(plan: &Plan) -> String {

@@ -14,7 +14,7 @@ use crate::words::duration;
 
 use super::status::{doing, progress};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Wish {
     Switch(String),
     Up(Option<String>),
@@ -22,6 +22,8 @@ pub(super) enum Wish {
     Start(String),
     Stop(String),
     Restart(String),
+    Yield(Option<f64>),
+    Resume,
 }
 
 impl Wish {
@@ -33,6 +35,8 @@ impl Wish {
             Self::Start(agent) => ("start", json!({ "agent": agent })),
             Self::Stop(agent) => ("stop", json!({ "agent": agent })),
             Self::Restart(agent) => ("restart", json!({ "agent": agent })),
+            Self::Yield(hours) => ("yield", json!({ "hours": hours })),
+            Self::Resume => ("resume", json!({})),
         }
     }
 

@@ -5,6 +5,7 @@
 mod build;
 mod claims;
 mod proof;
+mod sentence;
 mod walk;
 mod words;
 

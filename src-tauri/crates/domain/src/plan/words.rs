@@ -435,12 +435,12 @@ fn of_pool(ledger: &Ledger, all: &[Ledger]) -> String {
 }
 
 /// One decimal, without the unit: for the further figures of a sentence whose first one has it.
-fn bare(bytes: Bytes, unit: Unit) -> String {
+pub(super) fn bare(bytes: Bytes, unit: Unit) -> String {
     format!("{:.1}", bytes.0 as f64 / unit.bytes() as f64)
 }
 
 /// "A", "A and B", "A, B and C".
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [one] => one.clone(),
@@ -449,7 +449,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// An estimate of a time, rounded up: "about 90 s", "about 4 min".
-fn about(seconds: f64) -> String {
+pub(super) fn about(seconds: f64) -> String {
     let seconds = seconds.max(1.0);
     if seconds <= 20.0 {
         format!("about {:.0}\u{a0}s", seconds.ceil())

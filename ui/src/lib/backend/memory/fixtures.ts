@@ -115,11 +115,13 @@ export function statusOf(play: Play, revision: number): Status {
     lost_bytes: 0,
     available_bytes: Math.max(0, bytes(120 - Math.max(play.other, 6)) - promised),
     agents: poolAgents,
+    doubt: null,
   };
   return {
     revision,
     unconfirmed: play.unconfirmed === true,
     open_neighbours: 0,
+    yielded: null,
     profile: play.profile,
     profile_matches: play.switching === undefined,
     switching:
@@ -210,6 +212,8 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     error: play.error ?? null,
     start_hint: asleep ? (play.hint ?? "Starting takes about 45 s.") : null,
     start_refused: play.refused ?? false,
+    footprint: null,
+    suggestions: [],
   };
 }
 
@@ -253,6 +257,8 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
     reason,
     next: fits ? "" : `Close programs that hold ${memory(short, unit, "up")}, or lower the context of an agent.`,
     stack_hash: status.stack.hash,
+    sentence: "",
+    changed: null,
     steps: [],
     pools:
       pool === undefined
