@@ -10,6 +10,9 @@ mod footprints;
 mod history;
 mod images;
 mod open;
+mod telemetry;
+#[cfg(test)]
+mod telemetry_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,9 @@ pub use footprints::FOOTPRINTS_KEPT;
 pub use history::{EVENTS_KEPT, Event, Severity};
 pub use images::{ImageRecord, VersionRecord};
 pub use open::{Opened, SetAside, Why};
+pub use telemetry::{
+    AgentFigures, Figure, HOURS_KEPT, MINUTES_KEPT, Point, PoolHistory, PoolSample, RAW_KEPT, Sample,
+};
 
 /// The open database.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Database, DatabaseError, Result};
 use crate::atomic;
@@ -90,6 +90,38 @@ const MIGRATIONS: &[&str] = &[
     );
     CREATE INDEX footprints_by_model ON footprints (model, id);
 ",
+    "
+    CREATE TABLE telemetry_series (
+        id INTEGER PRIMARY KEY,
+        pool TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        figure TEXT NOT NULL,
+        UNIQUE (pool, agent, figure)
+    );
+    CREATE TABLE telemetry_raw (
+        time INTEGER NOT NULL,
+        series INTEGER NOT NULL,
+        value INTEGER NOT NULL,
+        PRIMARY KEY (time, series)
+    ) WITHOUT ROWID;
+    CREATE TABLE telemetry_minutes (
+        series INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        mean INTEGER NOT NULL,
+        max INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (series, time)
+    ) WITHOUT ROWID;
+    CREATE TABLE telemetry_hours (
+        series INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        mean INTEGER NOT NULL,
+        max INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (series, time)
+    ) WITHOUT ROWID;
+    CREATE TABLE telemetry_rolled (grain TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+",
 ];
 
 /// The database, and whether an older file had to make room for it.
@@ -164,6 +196,31 @@ impl Database {
         connection.pragma_update(None, "foreign_keys", true)?;
         migrate(&mut connection, 0)?;
         Ok(Self { connection })
+    }
+
+    /// For a second program that only looks: writes nothing and changes no format. `None` where there is no file yet,
+    /// or one of a format whose telemetry is not known here.
+    pub fn open_to_read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed =
+            |e: rusqlite::Error| DatabaseError::Open { path: path.to_path_buf(), cause: e.to_string() };
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(failed)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+        let known: i64 = connection
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN
+                 ('events', 'telemetry_series', 'telemetry_raw', 'telemetry_minutes', 'telemetry_hours')",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(failed)?;
+        Ok((known == 5).then_some(Self { connection }))
     }
 
     fn open_file(path: &Path) -> std::result::Result<Self, Unusable> {
