@@ -116,8 +116,23 @@ fn nvidia(survey: &Survey, found: &mut Vec<Doubt>) {
         let mut say = |bytes: Bytes, message: String, next: &str| {
             found.push(Doubt { pool: id.clone(), message, next: next.to_owned(), bytes });
         };
-        let NvmlMemory::Known { total, free, used, reserved } = device.memory else { continue };
         if device.shares_system_memory() {
+            continue;
+        }
+        let NvmlMemory::Known { total, free, used, reserved } = device.memory else {
+            let message =
+                format!("{} does not say how much memory it has, so it is in no pool.", device.name);
+            say(Bytes::ZERO, message, "Update NVIDIA's driver, and look at what nvidia-smi says.");
+            continue;
+        };
+        if device.lost {
+            let message =
+                format!("{} no longer answers, so all of its {} count as in use.", device.name, show(total));
+            say(
+                total,
+                message,
+                "Restart the machine; if it happens again, look at the card's power and slot.",
+            );
             continue;
         }
         let sum = free + used + reserved;

@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use domain::pool::{PoolId, PoolReading};
 use domain::stack::Gpu;
@@ -45,6 +46,21 @@ use pools::Survey;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     sysroot: PathBuf,
+}
+
+/// The median time of `readings` readings of `machine`: for benchmarks. At least one is made.
+pub fn time_of_reading(machine: &Machine, readings: usize) -> Duration {
+    // The first one opens NVIDIA's library, and no later one does.
+    machine.read();
+    let mut times: Vec<Duration> = (0..readings.max(1))
+        .map(|_| {
+            let start = Instant::now();
+            std::hint::black_box(machine.read());
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// What a container needs to reach the GPU.
@@ -106,11 +122,17 @@ impl Machine {
     }
 
     fn survey(&self, ask: Ask) -> Survey {
+        let nvml = self.nvml();
+        let nvidia = nvml.devices();
+        let built_in: Vec<bool> = nvidia.iter().map(NvmlDevice::shares_system_memory).collect();
+        let nvidia_holds =
+            built_in.contains(&true).then(|| nvml::held_through(&built_in, &nvml.processes())).flatten();
         Survey {
             memory: meminfo::read(&self.sysroot),
             amd: cards::read(&self.sysroot, ask),
-            nvidia: self.nvml().devices(),
+            nvidia,
             pages_limit: kernel::ttm(&self.sysroot).and_then(|ttm| ttm.limit()),
+            nvidia_holds,
         }
     }
 
@@ -151,11 +173,17 @@ impl Machine {
         groups.retain(|g| *g != 0);
         let survey = self.survey(Ask::Memory);
         let places = survey.places().nvidia.into_iter();
-        let nvidia =
-            places.zip(&survey.nvidia).map(|(pool, device)| NvidiaCard { pool, uuid: device.uuid.clone() });
+        let nvidia = places
+            .zip(&survey.nvidia)
+            .filter(|(_, d)| d.has_own() || d.shares_system_memory())
+            .map(|(pool, device)| NvidiaCard { pool, uuid: device.uuid.clone() });
         GpuDevices { devices, groups, nvidia: nvidia.collect() }
     }
 }
 
+#[cfg(test)]
+mod any_machine;
+#[cfg(test)]
+mod machines;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ pub(crate) struct Survey {
     pub(crate) nvidia: Vec<NvmlDevice>,
     /// What all GPUs together may map of the system's memory.
     pub(crate) pages_limit: Option<Bytes>,
+    /// What processes hold through NVIDIA's built-in GPUs, where there is one and it says so.
+    pub(crate) nvidia_holds: Option<Bytes>,
 }
 
 /// Where the memory of each GPU is, in the order AMD, NVIDIA.
@@ -46,7 +48,7 @@ impl Survey {
             }
         };
         let amd = self.amd.iter().map(|c| place(has_own(c))).collect();
-        let nvidia = self.nvidia.iter().map(|d| place(!d.shares_system_memory())).collect();
+        let nvidia = self.nvidia.iter().map(|d| place(d.has_own())).collect();
         Places { amd, nvidia, host }
     }
 
@@ -64,7 +66,7 @@ impl Survey {
         };
         let amd = self.amd.iter().zip(&places.amd).filter(|(card, _)| has_own(card));
         let amd = amd.map(|(card, id)| (id, card.vram_total, card.vram_used));
-        let nvidia = self.nvidia.iter().zip(&places.nvidia).filter(|(d, _)| !d.shares_system_memory());
+        let nvidia = self.nvidia.iter().zip(&places.nvidia).filter(|(d, _)| d.has_own());
         let nvidia = nvidia.map(|(device, id)| (id, device.total(), device.used()));
         let mut pools: Vec<PoolReading> =
             amd.chain(nvidia).enumerate().map(|(n, (id, total, used))| own(id, n, total, used)).collect();
@@ -75,9 +77,11 @@ impl Survey {
     fn host(&self, kind: PoolKind) -> PoolReading {
         let memory = &self.memory;
         let used = memory.used().unwrap_or_default();
+        let possible = |held: Option<Bytes>| held.filter(|h| memory.total.is_none_or(|total| *h <= total));
         let sharing = self.sharing().filter(|_| kind == PoolKind::Unified);
+        // NVIDIA's built-in GPUs have no cap of their own.
         let (device_cap, device_used) =
-            sharing.map_or((None, None), |card| (self.cap(card), self.mapped(card)));
+            sharing.map_or((None, possible(self.nvidia_holds)), |card| (self.cap(card), self.mapped(card)));
         let (id, name) = match kind {
             PoolKind::Unified => ("unified", "Unified memory"),
             PoolKind::Ram | PoolKind::Vram => ("ram", "System memory"),
@@ -128,7 +132,7 @@ impl Survey {
             gtt_used: self.mapped(card),
         });
         let nvidia = self.nvidia.iter().zip(places.nvidia).map(|(device, pool)| {
-            let own = !device.shares_system_memory();
+            let own = device.has_own();
             GpuReading {
                 pool,
                 name: device.name.clone(),
@@ -165,7 +169,8 @@ impl NvmlDevice {
     pub(crate) fn used(&self) -> Option<Bytes> {
         match self.memory {
             NvmlMemory::Known { total, free, used, reserved } => {
-                Some((used + reserved).max(total.saturating_sub(free)))
+                // What is lost, nobody gets anything of.
+                Some(if self.lost { total } else { (used + reserved).max(total.saturating_sub(free)) })
             }
             NvmlMemory::Unsupported | NvmlMemory::Unknown => None,
         }

@@ -102,8 +102,9 @@ pub fn headroom(reading: &Reading, pool: &PoolId, reserve: Bytes) -> Option<Byte
         let card = reading.gpus.iter().find(|g| g.pool == pool.id)?;
         return Some(pool.capacity?.saturating_sub(card.vram_used?).saturating_sub(reserve));
     }
-    // Bounded by what the system has: available memory above that is a lie.
-    let available = reading.memory.available?.min(pool.capacity?).saturating_sub(reserve);
+    // Where the GPU holds more than the system says is in use, what the GPU says counts.
+    let free = pool.capacity?.saturating_sub(pool.used);
+    let available = reading.memory.available?.min(free).saturating_sub(reserve);
     let under_cap = pool.device_cap.zip(pool.device_used).map(|(cap, used)| cap.saturating_sub(used));
     Some(under_cap.map_or(available, |free| free.min(available)))
 }

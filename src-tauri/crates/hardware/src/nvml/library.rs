@@ -4,7 +4,7 @@
 //! asking. Where it is missing, that is found out once.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use domain::Bytes;
 use nvml_wrapper::Device;
@@ -12,7 +12,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
-use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess};
+use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess, UNNAMED, by_address};
 use crate::cards::pci_address;
 use crate::meminfo::PLAUSIBLE;
 
@@ -21,46 +21,68 @@ static LIBRARY: LazyLock<Option<nvml_wrapper::Nvml>> = LazyLock::new(|| nvml_wra
 
 pub(super) struct Library;
 
+/// What each card said of itself when it last told its memory, by the library's number for it.
+static SEEN: Mutex<BTreeMap<u32, NvmlDevice>> = Mutex::new(BTreeMap::new());
+
 impl Library {
-    /// Every card's answers to `ask`, by PCI address. A card that is lost keeps a place, without an address.
-    fn each<T>(lost: impl Fn() -> T, ask: impl Fn(&Device<'_>, Option<&str>) -> T) -> Vec<T> {
+    /// Every card's answers to `ask`, by PCI address.
+    fn each<T>(ask: impl Fn(u32, Result<Device<'_>, NvmlError>) -> (Option<String>, T)) -> Vec<T> {
         let Some(library) = LIBRARY.as_ref() else { return Vec::new() };
         let count = library.device_count().unwrap_or_default();
-        let mut answers: Vec<((bool, Option<String>), T)> = (0..count)
-            .map(|n| {
-                library.device_by_index(n).map_or_else(
-                    |_| ((true, None), lost()),
-                    |device| {
-                        let pci = device.pci_info().ok().and_then(|info| pci_address(&info.bus_id));
-                        let answer = ask(&device, pci.as_deref());
-                        ((pci.is_none(), pci), answer)
-                    },
-                )
-            })
-            .collect();
-        answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut answers: Vec<(Option<String>, T)> =
+            (0..count).map(|n| ask(n, library.device_by_index(n))).collect();
+        by_address(&mut answers);
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 }
 
 impl Nvml for Library {
     fn devices(&self) -> Vec<NvmlDevice> {
-        let lost = || NvmlDevice { name: "NVIDIA GPU".to_owned(), ..NvmlDevice::default() };
-        Self::each(lost, |device, pci| NvmlDevice {
-            name: device.name().unwrap_or_else(|_| "NVIDIA GPU".to_owned()),
-            uuid: device.uuid().ok(),
-            pci: pci.map(str::to_owned),
-            memory: memory(device),
-            divided: device.mig_mode().is_ok_and(|mode| mode.current != 0),
-            busy: device.utilization_rates().ok().map(|u| u.gpu),
-            temperature: device.temperature(TemperatureSensor::Gpu).ok(),
-            power_milliwatts: device.power_usage().ok().map(u64::from),
-            clock_mhz: device.clock_info(Clock::SM).ok(),
+        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = std::cell::RefCell::new(&mut *seen);
+        Self::each(|n, device| {
+            let silent = |_| NvmlDevice { name: UNNAMED.to_owned(), ..NvmlDevice::default() };
+            let answer = device.map_or_else(silent, |device| read(&device));
+            let mut seen = seen.borrow_mut();
+            let answer = match (answer.memory, seen.get(&n)) {
+                (NvmlMemory::Unknown, Some(before)) => NvmlDevice { lost: true, ..before.clone() },
+                (NvmlMemory::Unknown, None) => answer,
+                (NvmlMemory::Known { .. } | NvmlMemory::Unsupported, _) => {
+                    seen.insert(n, answer.clone());
+                    answer
+                }
+            };
+            (answer.pci.clone(), answer)
         })
     }
 
     fn processes(&self) -> Vec<Option<Vec<NvmlProcess>>> {
-        Self::each(|| None, |device, _| processes(device))
+        Self::each(|n, device| {
+            let address = device.as_ref().ok().and_then(address).or_else(|| {
+                let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.get(&n).and_then(|before| before.pci.clone())
+            });
+            (address, device.ok().as_ref().and_then(processes))
+        })
+    }
+}
+
+fn address(device: &Device<'_>) -> Option<String> {
+    device.pci_info().ok().and_then(|info| pci_address(&info.bus_id))
+}
+
+fn read(device: &Device<'_>) -> NvmlDevice {
+    NvmlDevice {
+        name: device.name().unwrap_or_else(|_| UNNAMED.to_owned()),
+        uuid: device.uuid().ok(),
+        pci: address(device),
+        memory: memory(device),
+        divided: device.mig_mode().is_ok_and(|mode| mode.current != 0),
+        busy: device.utilization_rates().ok().map(|u| u.gpu),
+        temperature: device.temperature(TemperatureSensor::Gpu).ok(),
+        power_milliwatts: device.power_usage().ok().map(u64::from),
+        clock_mhz: device.clock_info(Clock::SM).ok(),
+        lost: false,
     }
 }
 

@@ -11,6 +11,8 @@ use domain::Bytes;
 
 pub use recorded::{Answer, parse};
 
+const UNNAMED: &str = "NVIDIA GPU";
+
 /// The source of the answers: one adapter for the library, one for `nvml.json` of a recording.
 pub trait Nvml {
     /// Every card, by PCI address; those without an address come last. None where there is no library.
@@ -37,6 +39,8 @@ pub struct NvmlDevice {
     pub temperature: Option<u32>,
     pub power_milliwatts: Option<u64>,
     pub clock_mhz: Option<u32>,
+    /// It answered before and does not now: the rest is what it said last.
+    pub lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,7 +54,7 @@ pub enum NvmlMemory {
     },
     /// The card has no memory of its own (GB10, Jetson): it uses the system's.
     Unsupported,
-    /// It should have some, and did not say: lost, or its driver is too old.
+    /// It should have some, and did not say: its driver is too old, say. It is in no pool.
     #[default]
     Unknown,
 }
@@ -72,6 +76,11 @@ impl NvmlDevice {
         let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| BUILT_IN.contains(&word));
         named || (self.memory == NvmlMemory::Unsupported && !self.divided)
     }
+
+    /// Whether it has a pool of its own.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.shares_system_memory() && self.total().is_some()
+    }
 }
 
 /// The answers for the machine below `sysroot`: the library's for the one we run on, else its recording's.
@@ -83,6 +92,14 @@ pub(crate) fn of(sysroot: &Path) -> Box<dyn Nvml> {
     }
 }
 
-fn by_address(devices: &mut [(NvmlDevice, Option<Vec<NvmlProcess>>)]) {
-    devices.sort_by(|(a, _), (b, _)| (a.pci.is_none(), &a.pci).cmp(&(b.pci.is_none(), &b.pci)));
+/// By PCI address, those without one last.
+fn by_address<T>(devices: &mut [(Option<String>, T)]) {
+    devices.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
+}
+
+/// What the processes of those cards hold, where every one of them says so.
+pub(crate) fn held_through(cards: &[bool], processes: &[Option<Vec<NvmlProcess>>]) -> Option<Bytes> {
+    let chosen = cards.iter().zip(processes).filter(|(chosen, _)| **chosen);
+    let bytes = chosen.map(|(_, named)| named.as_ref()?.iter().map(|p| p.memory).sum::<Option<Bytes>>());
+    bytes.sum()
 }

@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! Memory is in bytes. `"memory": "unsupported"` is what a card without memory of its own answers; without the key,
+//! Memory is in bytes; `"lost": true` is a card that answered before and does not now. `"memory": "unsupported"` is what a card without memory of its own answers; without the key,
 //! or with another value, the card did not say. `"processes": null` is a card that does not name them,
 //! `"memory": null` of a process a driver that does not count by process. Everything may be missing or wrong.
 
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use domain::Bytes;
 use serde_json::Value;
 
-use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess, by_address};
+use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess, UNNAMED, by_address};
 use crate::cards::pci_address;
 use crate::files;
 use crate::meminfo::PLAUSIBLE;
@@ -68,9 +68,10 @@ impl Nvml for Recorded {
 pub fn parse(bytes: &[u8]) -> Vec<Answer> {
     let Ok(root) = serde_json::from_slice::<Value>(bytes) else { return Vec::new() };
     let devices = root.get("devices").and_then(Value::as_array).into_iter().flatten().take(MOST);
-    let mut answers: Vec<Answer> = devices.map(|d| (device(d), processes(d))).collect();
+    let mut answers: Vec<(Option<String>, Answer)> =
+        devices.map(|d| (device(d), processes(d))).map(|answer| (answer.0.pci.clone(), answer)).collect();
     by_address(&mut answers);
-    answers
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn bytes(value: &Value) -> Option<Bytes> {
@@ -81,7 +82,7 @@ fn device(answer: &Value) -> NvmlDevice {
     let text = |key: &str| answer.get(key)?.as_str().map(str::to_owned).filter(|t| !t.is_empty());
     let small = |key: &str| answer.get(key)?.as_u64().and_then(|n| u32::try_from(n).ok());
     NvmlDevice {
-        name: text("name").unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        name: text("name").unwrap_or_else(|| UNNAMED.to_owned()),
         uuid: text("uuid"),
         pci: text("pci").and_then(|address| pci_address(&address)),
         memory: memory(answer.get("memory")),
@@ -90,6 +91,7 @@ fn device(answer: &Value) -> NvmlDevice {
         temperature: small("temperature"),
         power_milliwatts: answer.get("power_mw").and_then(Value::as_u64),
         clock_mhz: small("clock_mhz"),
+        lost: answer.get("lost").and_then(Value::as_bool).unwrap_or(false),
     }
 }
 
