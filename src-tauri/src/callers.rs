@@ -36,6 +36,7 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Yield(_)
         | Request::Resume(_)
         | Request::ApplySuggestion(_)
+        | Request::LaunchPreview(_)
         | Request::Cancel(_)
         | Request::Health(_)
         | Request::Logs(_)

@@ -198,6 +198,9 @@ pub fn image(name: &str) -> Program {
         host_ipc: false,
         shm_bytes: 64 << 20,
         seccomp_unconfined: false,
+        entrypoint: None,
+        nvidia: None,
+        fallbacks: Vec::new(),
     }
 }
 

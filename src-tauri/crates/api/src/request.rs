@@ -54,6 +54,8 @@ requests! {
     Resume(status::Nothing) -> plans::Outcome;
     /// Write one of an agent's suggestions into the stack file; nothing is restarted by it.
     ApplySuggestion(agents::SuggestionRequest) -> stacks::Edited;
+    /// The command that an agent is started with, and why each flag has its value.
+    LaunchPreview(agents::AgentRequest) -> agents::LaunchPreview;
     /// Cancel what is under way and put back what ran before.
     Cancel(status::Nothing) -> status::Nothing;
     /// Ask every agent that is awake (deep: for a streamed answer and a tool call).

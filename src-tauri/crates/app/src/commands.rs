@@ -92,6 +92,7 @@ impl App {
             Request::Yield(asked) => json(yielding::yield_memory(ctx, asked.hours).await?),
             Request::Resume(_) => json(yielding::resume(ctx).await?),
             Request::ApplySuggestion(asked) => json(editing::apply_suggestion(ctx, &asked).await?),
+            Request::LaunchPreview(asked) => json(crate::preview::preview(ctx, &name(&asked.agent)?).await?),
             Request::Cancel(_) => {
                 ctx.state.cancel().await?;
                 json(Nothing {})

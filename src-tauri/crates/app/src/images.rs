@@ -10,7 +10,8 @@ use api::{ApiError, Code};
 use domain::agent::AgentName;
 use domain::plan::Goal;
 use domain::stack::{Agent, BackendKind, Runs};
-use engine::container::images::{ServerFacts, pinned, unknown_flags};
+use engine::backend::flags::{FlagSet, fit_launch};
+use engine::container::images::{ServerFacts, pinned};
 use engine::{EngineError, ErrorKind, Launch, Program, StartProgress};
 use jiff::Timestamp;
 use store::database::{ImageRecord, VersionRecord};
@@ -141,33 +142,36 @@ async fn facts(ctx: &Ctx, reference: &str, backend: BackendKind) -> Option<Serve
     }
 }
 
-/// Holds a launch against the flags that the image knows: one that has another name there is renamed, one that it
-/// does not know is an error before anything is loaded.
-pub(crate) async fn fit_flags(ctx: &Ctx, agent: &Agent, launch: &mut Launch) -> Result<(), EngineError> {
-    let Program::Image { image, .. } = &launch.program else { return Ok(()) };
-    let Some(facts) = facts(ctx, image, agent.backend).await else { return Ok(()) };
-    if facts.flags.is_empty() {
-        return Ok(());
-    }
-    let knows = |flag: &str| facts.flags.iter().any(|f| f == flag);
-    if !knows("--load-mode") && knows("--no-mmap") {
-        rename(&mut launch.args, &["--load-mode", "none"], &["--no-mmap"]);
-    }
-    let unknown = unknown_flags(&launch.args, &facts);
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(EngineError::new(
-        ErrorKind::Failed,
-        format!("{} in this image does not know {}.", facts.version, unknown.join(", ")),
-        format!("Remove it from args in [agents.{}], or use another image.", agent.name),
-    ))
+/// What is kept of an image's server, without asking it: a preview must not wait for a container.
+pub(crate) async fn kept_facts(ctx: &Ctx, reference: &str) -> Option<ServerFacts> {
+    let digest = ctx.world.containers.digest(reference).await.ok().flatten()?;
+    let known = ctx.world.database(move |db| db.image_version(&digest).ok().flatten()).await.flatten()?;
+    Some(ServerFacts { version: known.version, flags: known.flags })
 }
 
-fn rename(args: &mut Vec<String>, old: &[&str], new: &[&str]) {
-    if let Some(at) = args.windows(old.len()).position(|w| w.iter().zip(old).all(|(a, b)| a == b)) {
-        args.splice(at..at + old.len(), new.iter().map(|w| (*w).to_owned()));
+/// Fits a launch to the flags that the image's server takes: what has another name there is renamed, what is not
+/// needed there is left out, and what it does not know is an error before anything is loaded.
+pub(crate) async fn fit_flags(ctx: &Ctx, agent: &Agent, launch: &mut Launch) -> Result<(), EngineError> {
+    let Program::Image { image, fallbacks, .. } = &launch.program else { return Ok(()) };
+    let second: Vec<&str> = fallbacks.iter().map(|f| f.flag).collect();
+    let Some(known) = facts(ctx, image, agent.backend).await.and_then(FlagSet::new) else { return Ok(()) };
+    let dropped = fit_launch(launch, Some(&known));
+    let unknown: Vec<&str> = dropped.iter().filter(|d| !d.harmless).map(|d| d.flag.as_str()).collect();
+    if !unknown.is_empty() {
+        return Err(EngineError::new(
+            ErrorKind::Failed,
+            format!("{} in this image does not know {}.", known.version(), unknown.join(", ")),
+            format!("Remove it from args in [agents.{}], or use another image.", agent.name),
+        ));
     }
+    for lost in &dropped {
+        tracing::info!("{}: {} is not passed as it is. {}", agent.name, lost.flag, lost.why);
+        // What is claimed is told to the server in another way than planned: worth a line for the person.
+        if second.contains(&lost.flag.as_str()) {
+            happened(ctx, Severity::Info, Some(&agent.name), format!("{}: {}", agent.display_name, lost.why));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn list(ctx: &Ctx) -> Images {

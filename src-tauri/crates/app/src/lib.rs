@@ -26,6 +26,7 @@ mod neighbours;
 mod offline;
 mod overlay;
 mod pressure;
+mod preview;
 mod probe;
 mod reading;
 mod ready;

@@ -197,6 +197,8 @@ impl World {
             caches: self.paths.caches(),
             logs: self.paths.agent_logs(),
             capacity: capacity.0,
+            // Read from the hardware where that tells whose it is.
+            gpu_vendor: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod estimate;
 pub mod footprint;
 pub mod lost;
+pub mod gpu;
 pub mod matrix;
 pub mod memory;
 pub mod plan;
@@ -24,4 +25,5 @@ pub mod stack;
 pub mod tray;
 
 pub use agent::{AgentName, AgentState, Stage};
+pub use gpu::GpuVendor;
 pub use memory::{Bytes, Unit};

@@ -38,9 +38,9 @@ fn any_time() -> impl Strategy<Value = RawTime> {
 
 fn any_agent() -> impl Strategy<Value = RawAgent> {
     let o = prop::option::of::<BoxedStrategy<String>>;
-    let words = prop::collection::vec(o(word().boxed()), 17);
-    let numbers = prop::collection::vec(prop::option::of(number()), 4);
-    let sizes = prop::collection::vec(prop::option::of(any_size()), 4);
+    let words = prop::collection::vec(o(word().boxed()), 19);
+    let numbers = prop::collection::vec(prop::option::of(number()), 7);
+    let sizes = prop::collection::vec(prop::option::of(any_size()), 5);
     let times = prop::collection::vec(prop::option::of(any_time()), 4);
     let lists = prop::collection::vec(prop::option::of(prop::collection::vec(word(), 0..3)), 3);
     let env = prop::option::of(prop::collection::btree_map(word(), word(), 0..3));
@@ -66,12 +66,18 @@ fn any_agent() -> impl Strategy<Value = RawAgent> {
                 kv_dtype: word(),
                 tool_parser: word(),
                 draft_model: word(),
+                attention_backend: word(),
+                load_mode: word(),
                 served_by: word(),
                 color: word(),
                 port: n[0],
                 context: n[1],
                 sequences: n[2],
                 tensor_parallel: n[3],
+                draft_tokens: n[4],
+                batched_tokens: n[5],
+                gpu_layers: n[6],
+                cache_ram: s[4].clone(),
                 weights: s[0].clone(),
                 overhead: s[1].clone(),
                 kv_cache: s[2].clone(),

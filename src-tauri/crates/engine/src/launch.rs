@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use domain::AgentName;
 use domain::secret::Secret;
 
+use crate::backend::flags::Fallback;
+
 /// Who this Asgard is, so that equal labels of another instance are foreign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -34,6 +36,12 @@ pub enum Program {
         /// Bytes of /dev/shm with private IPC.
         shm_bytes: u64,
         seccomp_unconfined: bool,
+        /// What is run in place of the image's own entry point; none leaves that as it is.
+        entrypoint: Option<Vec<String>>,
+        /// NVIDIA cards, by number, which the engine hands in with their driver; empty is all of them, none is none.
+        nvidia: Option<Vec<String>>,
+        /// What is passed where the server in the image lacks a flag.
+        fallbacks: Vec<Fallback>,
     },
     Local {
         /// The program and the arguments that come before the backend's own.

@@ -18,6 +18,7 @@ pub mod neighbour;
 pub mod ollama;
 mod ports;
 pub mod process;
+pub mod shell;
 
 use std::time::Duration;
 

@@ -57,6 +57,7 @@ fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent
             overhead: Bytes::gb(overhead),
         },
         learned: None,
+        known_parts: None,
         kv_bytes_per_token: None,
         dtype: Some("float16".to_owned()),
         quantization: Some("AWQ 4-bit".to_owned()),
@@ -65,6 +66,14 @@ fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent
         devices: Vec::new(),
         tool_parser: Some(parser.to_owned()),
         draft_model: None,
+        draft_tokens: None,
+        batched_tokens: None,
+        prefix_caching: None,
+        eager: false,
+        attention_backend: None,
+        gpu_layers: None,
+        load_mode: None,
+        cache_ram: None,
         args: Vec::new(),
         env: BTreeMap::new(),
         ttl: None,
@@ -102,6 +111,7 @@ fn host() -> Host {
         caches: PathBuf::from("/home/u/.local/share/asgard/caches"),
         logs: PathBuf::from("/home/u/.local/state/asgard/agents"),
         capacity: 128 * GIB,
+        gpu_vendor: None,
     }
 }
 

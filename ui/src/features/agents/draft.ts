@@ -36,6 +36,14 @@ export const KEYS = {
   devices: "lines",
   tool_parser: "text",
   draft_model: "text",
+  draft_tokens: "whole",
+  batched_tokens: "whole",
+  prefix_caching: "flag",
+  eager: "flag",
+  attention_backend: "text",
+  gpu_layers: "whole",
+  load_mode: "text",
+  cache_ram: "measure",
   args: "lines",
   env: "pairs",
   ttl: "measure",
@@ -153,15 +161,21 @@ export function parse(key: Key, text: string): { value: StackValue | null } | { 
 const SERVER_KEYS: readonly Key[] = [
   "backend", "engine", "image", "host_ipc", "command", "endpoint", "model", "revision", "port", "context", "sequences",
   "weights", "overhead", "kv_cache", "memory", "share", "dtype", "quantization", "kv_dtype", "tensor_parallel", "devices",
-  "tool_parser", "draft_model", "args", "env", "load_timeout",
+  "tool_parser", "draft_model", "draft_tokens", "batched_tokens", "prefix_caching", "eager", "attention_backend", "gpu_layers",
+  "load_mode", "cache_ram", "args", "env", "load_timeout",
 ];
+/** What only one kind of server understands; the controller refuses it for any other. */
+const OF_VLLM: readonly Key[] = ["prefix_caching", "eager", "attention_backend"];
+const OF_LLAMA_CPP: readonly Key[] = ["gpu_layers", "load_mode", "cache_ram"];
 const RUNS_ELSEWHERE: readonly Key[] = [
-  "engine", "image", "host_ipc", "command", "revision", "port", "dtype", "kv_dtype", "tensor_parallel", "draft_model", "args", "env",
+  "engine", "image", "host_ipc", "command", "revision", "port", "dtype", "kv_dtype", "tensor_parallel", "draft_model", "draft_tokens", "batched_tokens", "args", "env",
 ];
 
 export function hasKey(server: Server, key: Key): boolean {
   if (server === "role") return !SERVER_KEYS.includes(key);
   if (key === "served_by") return false;
+  if (OF_VLLM.includes(key)) return server === "vllm";
+  if (OF_LLAMA_CPP.includes(key)) return server === "llama.cpp";
   if (key === "endpoint") return server === "ollama" || server === "external";
   return server === "vllm" || server === "llama.cpp" || !RUNS_ELSEWHERE.includes(key);
 }

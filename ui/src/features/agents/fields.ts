@@ -31,6 +31,14 @@ export const LABELS: Readonly<Record<Key, string>> = {
   devices: "Devices",
   tool_parser: "Tool parser",
   draft_model: "Draft model",
+  draft_tokens: "Tokens drafted ahead",
+  batched_tokens: "Tokens in one pass",
+  prefix_caching: "Keeps shared beginnings",
+  eager: "No graphs",
+  attention_backend: "Attention kernels",
+  gpu_layers: "Layers on the GPU",
+  load_mode: "How weights are read",
+  cache_ram: "Memory for old prompts",
   args: "Flags",
   env: "Variables",
   ttl: "Sleeps after",
@@ -67,7 +75,11 @@ export interface Plain {
   readonly lines?: number;
   readonly mono?: boolean;
   readonly numeric?: boolean;
+  /** The only values there are, each with its words; the first is "left out". */
+  readonly choices?: readonly { readonly id: string; readonly label: string }[];
 }
+
+const LEFT_OUT = { id: "", label: "As the server does" } as const;
 
 export const LIMITS: readonly Plain[] = [
   { key: "ttl", example: "20 min", hint: "So long without a request; empty is never." },
@@ -83,12 +95,30 @@ export const ADVANCED: readonly Plain[] = [
   { key: "dtype", example: "float16", mono: true },
   { key: "kv_dtype", example: "auto", mono: true },
   { key: "revision", hint: "A commit, tag or branch.", mono: true },
-  { key: "draft_model", hint: "For speculative decoding.", mono: true },
+  { key: "draft_model", hint: "For speculative decoding; its memory counts too.", mono: true },
+  { key: "draft_tokens", numeric: true, hint: "How far the draft model runs ahead." },
+  { key: "batched_tokens", numeric: true, example: "2048", hint: "More is faster with long prompts, and takes memory." },
+  { key: "prefix_caching", choices: [LEFT_OUT, { id: "true", label: "Yes" }, { id: "false", label: "No" }] },
+  { key: "eager", choices: [{ id: "", label: "Left out: graphs are captured" }, { id: "true", label: "No graphs: less memory, slower" }, { id: "false", label: "Graphs" }] },
+  { key: "attention_backend", example: "TRITON_ATTN", mono: true },
+  { key: "gpu_layers", numeric: true, example: "all", hint: "0 keeps it on the processor." },
+  {
+    key: "load_mode",
+    choices: [
+      { id: "", label: "Left out: copied into memory" },
+      { id: "none", label: "Copied into memory" },
+      { id: "mmap", label: "Mapped from the disk" },
+      { id: "mlock", label: "Copied and locked" },
+      { id: "mmap+mlock", label: "Mapped and locked" },
+      { id: "dio", label: "Past the page cache" },
+    ],
+  },
+  { key: "cache_ram", example: "0", hint: "For prompts that left their slot; it counts in the claim." },
   { key: "weights", example: "9.3 GB", hint: "Only where it is not known." },
   { key: "overhead", example: "4 GB", hint: "What the server takes besides." },
   { key: "tensor_parallel", example: "1", numeric: true },
   { key: "engine", example: "container", hint: "container, process or external.", mono: true },
   { key: "devices", lines: 2, mono: true, hint: "The pools it runs on, one in a line." },
-  { key: "args", lines: 4, mono: true, example: "--enable-prefix-caching", hint: "One word in a line; not those that Asgard sets itself." },
+  { key: "args", lines: 4, mono: true, example: "--reasoning-parser", hint: "One word in a line; not those that Asgard sets itself." },
   { key: "env", lines: 3, mono: true, example: "NAME=value", hint: "One in a line. No secrets: this file is not kept like one." },
 ];

@@ -312,6 +312,54 @@ export type YieldRequest = {
  */
 hours: number | null, };
 
+export type LaunchPreview = { agent: string, 
+/**
+ * "vllm", "llama.cpp".
+ */
+backend: string, 
+/**
+ * "docker", "podman", "container" where no engine answers, "process".
+ */
+engine: string, 
+/**
+ * With its digest where one is pinned; null for a process.
+ */
+image: string | null, 
+/**
+ * "vLLM 0.32.0"; null where the image was not asked yet, and then no flag is dropped.
+ */
+version: string | null, 
+/**
+ * The server's own command line.
+ */
+command: Array<string>, 
+/**
+ * A whole command for a shell, the container around it included; secrets are `****`.
+ */
+command_text: string, env: Array<LaunchVariable>, 
+/**
+ * In the order of the command line.
+ */
+flags: Array<ExplainedFlag>, dropped: Array<DroppedFlag>, 
+/**
+ * What else is to be known, a sentence each.
+ */
+notes: Array<string>, };
+
+export type LaunchVariable = { name: string, 
+/**
+ * Null: it is a secret.
+ */
+value: string | null, };
+
+export type ExplainedFlag = { flag: string, 
+/**
+ * Null for a flag that has none.
+ */
+value: string | null, why: string, };
+
+export type DroppedFlag = { flag: string, why: string, };
+
 export type HealthRequest = { deep: boolean, };
 
 export type Health = { agents: Array<AgentHealth>, };
@@ -728,6 +776,7 @@ export interface Requests {
   yield: [YieldRequest, Outcome];
   resume: [Nothing, Outcome];
   apply_suggestion: [SuggestionRequest, Edited];
+  launch_preview: [AgentRequest, LaunchPreview];
   cancel: [Nothing, Nothing];
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];

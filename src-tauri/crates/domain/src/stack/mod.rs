@@ -135,6 +135,14 @@ pub enum ClaimBasis {
     Share(f64),
 }
 
+/// The parts of a claim that is given in one number (`memory` or `share`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownParts {
+    pub weights: Bytes,
+    /// What the server takes besides weights and KV cache.
+    pub overhead: Bytes,
+}
+
 /// How an agent is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runs {
@@ -146,6 +154,45 @@ pub enum Runs {
     External { endpoint: String },
     /// An Ollama daemon at this address loads and unloads the model.
     Ollama { endpoint: String },
+}
+
+/// How llama.cpp reads the file of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadMode {
+    /// Copied into memory. What Asgard asks for where nothing is written: mapping large files hangs on some GPUs.
+    None,
+    /// Mapped: pages come as they are touched, and the kernel may drop them again.
+    Mmap,
+    /// Copied, and held in memory whatever happens.
+    Mlock,
+    /// Mapped, and held.
+    MmapMlock,
+    /// Past the page cache.
+    Dio,
+}
+
+impl LoadMode {
+    pub const ALL: [Self; 5] = [Self::None, Self::Mmap, Self::Mlock, Self::MmapMlock, Self::Dio];
+
+    /// As the stack file and `--load-mode` spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Mmap => "mmap",
+            Self::Mlock => "mlock",
+            Self::MmapMlock => "mmap+mlock",
+            Self::Dio => "dio",
+        }
+    }
+}
+
+/// Where the layers of a llama.cpp agent are meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    /// None of them on a GPU.
+    Cpu,
+    /// Some or all on the GPU.
+    Gpu,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +217,8 @@ pub struct Agent {
     pub claim: ClaimBasis,
     /// What its earlier starts took: nothing of the file. Plans count it where it is above the claim.
     pub learned: Option<Learned>,
+    /// What a claim in one number is made of, where that is known: the KV cache is what these leave of it.
+    pub known_parts: Option<KnownParts>,
     /// Bytes of KV cache that one more token costs, where it is known.
     pub kv_bytes_per_token: Option<u64>,
     pub dtype: Option<String>,
@@ -180,6 +229,22 @@ pub struct Agent {
     pub devices: Vec<PoolId>,
     pub tool_parser: Option<String>,
     pub draft_model: Option<String>,
+    /// Tokens that the draft model writes ahead; none leaves it to the backend's default.
+    pub draft_tokens: Option<u32>,
+    /// The most tokens of one forward pass: vLLM's `--max-num-batched-tokens`, llama.cpp's logical batch.
+    pub batched_tokens: Option<u32>,
+    /// vLLM: whether the beginnings that prompts share are kept. None leaves it to the server.
+    pub prefix_caching: Option<bool>,
+    /// vLLM: no graphs, which saves memory and time at the start and costs speed.
+    pub eager: bool,
+    /// vLLM: which attention kernels are used, "TRITON_ATTN".
+    pub attention_backend: Option<String>,
+    /// llama.cpp: how many layers the GPU holds; 0 keeps the agent on the processor.
+    pub gpu_layers: Option<u32>,
+    /// llama.cpp: how the file of the weights is read.
+    pub load_mode: Option<LoadMode>,
+    /// llama.cpp: ordinary memory for the prompts of conversations that left their slot, beside the KV cache.
+    pub cache_ram: Option<Bytes>,
     pub args: Vec<String>,
     pub env: BTreeMap<String, String>,
     /// Idle time after which it sleeps again.
@@ -204,7 +269,9 @@ impl Agent {
     /// figure is the larger one for the bound that fails hard.
     pub fn claim_in(&self, capacity: Bytes) -> Bytes {
         match self.claim {
-            ClaimBasis::KvCache { weights, kv_cache, overhead } => weights + kv_cache + overhead,
+            ClaimBasis::KvCache { weights, kv_cache, overhead } => {
+                weights + kv_cache + overhead + self.cache_ram.unwrap_or_default()
+            }
             ClaimBasis::Memory(bytes) => bytes,
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 was checked")]
             ClaimBasis::Share(share) => capacity.share((share * 1e6).round() as u64, 1_000_000),
@@ -221,12 +288,31 @@ impl Agent {
     pub fn on_device(&self) -> bool {
         match self.backend {
             BackendKind::Vllm | BackendKind::Ollama => true,
-            BackendKind::LlamaCpp => {
-                !self.args.windows(2).any(|w| {
-                    matches!(w[0].as_str(), "-ngl" | "--n-gpu-layers" | "--gpu-layers") && w[1] == "0"
-                }) && self.runs_in_container()
-            }
+            BackendKind::LlamaCpp => match self.layers() {
+                Some(Layers::Cpu) => false,
+                Some(Layers::Gpu) => true,
+                // Nothing said: a container is given the GPU, and a program of this machine is kept off it.
+                None => self.runs_in_container(),
+            },
             BackendKind::External => false,
+        }
+    }
+
+    /// What is said of where the layers go: by `gpu_layers`, else by `args` of a file from before that key.
+    pub fn layers(&self) -> Option<Layers> {
+        if let Some(layers) = self.gpu_layers {
+            return Some(if layers == 0 { Layers::Cpu } else { Layers::Gpu });
+        }
+        let value = |names: &[&str]| {
+            self.args.windows(2).rev().find(|w| names.contains(&w[0].as_str())).map(|w| w[1].as_str())
+        };
+        if value(&["-dev", "--device"]) == Some("none") {
+            return Some(Layers::Cpu);
+        }
+        match value(&["-ngl", "--n-gpu-layers", "--gpu-layers"]) {
+            Some("0") => Some(Layers::Cpu),
+            Some(_) => Some(Layers::Gpu),
+            None => None,
         }
     }
 

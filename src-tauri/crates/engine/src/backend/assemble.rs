@@ -3,21 +3,40 @@
 
 use std::collections::BTreeMap;
 
-use domain::stack::{Agent, Runs};
+use domain::GpuVendor;
+use domain::stack::{Agent, BackendKind, Runs};
 
-use super::{Order, StandIn};
+use super::flags::Fallback;
+use super::{Host, Order, StandIn};
 use crate::launch::{Launch, Mount, Program};
 use crate::{EngineError, ErrorKind};
 
 /// Shared memory of a container with private IPC. Only what is used counts; a tensor-parallel server needs gigabytes.
 const SHM_BYTES: u64 = 16 << 30;
 
-/// A flag that belongs to Asgard, in all its spellings, and what to write instead.
+/// A flag that belongs to Asgard, in all its spellings, the variables that say the same, and what to write instead.
 pub(super) struct Reserved {
     pub(super) spellings: &'static [&'static str],
+    pub(super) env: &'static [&'static str],
     pub(super) instead: Instead,
 }
 
+impl Reserved {
+    pub(super) const fn key(spellings: &'static [&'static str], key: &'static str) -> Self {
+        Self { spellings, env: &[], instead: Instead::Key(key) }
+    }
+
+    pub(super) const fn never(spellings: &'static [&'static str], why: &'static str) -> Self {
+        Self { spellings, env: &[], instead: Instead::Never(why) }
+    }
+
+    pub(super) const fn or_env(mut self, env: &'static [&'static str]) -> Self {
+        self.env = env;
+        self
+    }
+}
+
+#[derive(Clone, Copy)]
 pub(super) enum Instead {
     /// The key of the agent's table in the stack file.
     Key(&'static str),
@@ -65,8 +84,14 @@ fn spells(argument: &str, flag: &str, how: Spelling) -> bool {
     if given == flag {
         return true;
     }
-    if matches!(how, Spelling::Exact) || !flag.starts_with("--") {
+    if matches!(how, Spelling::Exact) {
         return false;
+    }
+    if !flag.starts_with("--") {
+        // A value may hang on a short flag: "-tp2", "-qawq".
+        return given.strip_prefix(flag).is_some_and(|value| {
+            flag.len() == 2 || value.starts_with(|c: char| !c.is_ascii_alphabetic() && c != '-')
+        });
     }
     // A beginning of three letters and more is taken for the whole flag, as argparse does.
     let given = given.replace('_', "-");
@@ -86,6 +111,7 @@ pub(super) fn environment(
     agent: &Agent,
     ours: impl IntoIterator<Item = (&'static str, String)>,
     key: &str,
+    reserved: &[Reserved],
 ) -> Result<BTreeMap<String, String>, EngineError> {
     let mut all: BTreeMap<String, String> = ours.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     for (name, value) in &agent.env {
@@ -96,6 +122,22 @@ pub(super) fn environment(
         } else {
             None
         };
+        if let Some(found) = reserved.iter().find(|r| r.env.contains(&name.as_str())) {
+            let next = match found.instead {
+                Instead::Key(key) => {
+                    format!("Take {name} out of env and write `{key}` in [agents.{}] instead.", agent.name)
+                }
+                Instead::Never(why) => format!("Take {name} out of env in [agents.{}]: {why}.", agent.name),
+            };
+            return Err(EngineError::new(
+                ErrorKind::Failed,
+                format!(
+                    "The env of {} sets {name}, which decides what Asgard sets itself.",
+                    agent.display_name
+                ),
+                next,
+            ));
+        }
         if let Some(why) = refusal {
             return Err(EngineError::new(
                 ErrorKind::Failed,
@@ -133,6 +175,13 @@ impl Place {
         }
     }
 
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Container => "Every address inside its container; only the port on 127.0.0.1 leads there.",
+            Self::Local => "This machine alone reaches it.",
+        }
+    }
+
     pub(super) fn host(self) -> &'static str {
         match self {
             Self::Container => "0.0.0.0",
@@ -147,14 +196,89 @@ pub(super) struct Parts {
     pub(super) line: Vec<String>,
     /// Whether the image's entry point already is the program.
     pub(super) image_is_program: bool,
+    /// The program that is run whatever the image's entry point is; the line's own name then is not given again.
+    pub(super) entrypoint: Option<&'static str>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) key_variable: &'static str,
+    pub(super) fallbacks: Vec<Fallback>,
+}
+
+/// Whose GPU it is: as the machine says, else by the device that only one maker has.
+pub(super) fn vendor(host: &Host) -> Option<GpuVendor> {
+    host.gpu_vendor.or_else(|| host.devices.iter().any(|d| d == "/dev/kfd").then_some(GpuVendor::Amd))
+}
+
+/// Whether a container could be given a GPU here.
+pub(super) fn has_gpu(order: &Order<'_>) -> bool {
+    vendor(order.host) == Some(GpuVendor::Nvidia) || !order.host.devices.is_empty()
+}
+
+/// The numbers of the cards that the agent was counted on: those of its `devices` ("gpu0" is 0), else the first
+/// `tensor_parallel`. Empty where there is nothing to choose from.
+fn cards(agent: &Agent, one_by_one: bool) -> Vec<u32> {
+    let named: Vec<u32> =
+        agent.devices.iter().filter_map(|pool| pool.0.strip_prefix("gpu")?.parse().ok()).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let of_devices = !agent.devices.is_empty();
+    match agent.tensor_parallel.max(1) {
+        _ if of_devices => Vec::new(),
+        1 if !one_by_one => Vec::new(),
+        parts => (0..parts).collect(),
+    }
+}
+
+/// What of the machine's GPU a container is given, and the variables that choose among cards.
+#[derive(Default)]
+struct Gpu {
+    devices: Vec<String>,
+    groups: Vec<u32>,
+    nvidia: Option<Vec<String>>,
+    env: Vec<(&'static str, String)>,
+}
+
+/// An agent that stays on the processor is given nothing of a GPU.
+fn gpu(order: &Order<'_>, place: Place) -> Gpu {
+    let (agent, host) = (order.agent, order.host);
+    if !agent.on_device() || order.rehearsal.is_some() {
+        return Gpu::default();
+    }
+    let list = |cards: &[u32]| cards.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    match vendor(host) {
+        Some(GpuVendor::Nvidia) => {
+            let cards = cards(agent, true);
+            let env = match place {
+                // The engine shows a container only the cards that it is given.
+                Place::Container => Vec::new(),
+                Place::Local if cards.is_empty() => Vec::new(),
+                Place::Local => vec![("CUDA_VISIBLE_DEVICES", list(&cards))],
+            };
+            let nvidia = Some(cards.iter().map(u32::to_string).collect());
+            Gpu { nvidia, env, ..Gpu::default() }
+        }
+        Some(GpuVendor::Amd) | None => {
+            let cards = cards(agent, false);
+            let mut env = Vec::new();
+            if !cards.is_empty() {
+                // One of ROCm's two variables only: the second would count within what the first leaves.
+                env.push(("HIP_VISIBLE_DEVICES", list(&cards)));
+                if agent.backend == BackendKind::LlamaCpp {
+                    env.push(("GGML_VK_VISIBLE_DEVICES", list(&cards)));
+                }
+            }
+            let groups = if host.devices.is_empty() { Vec::new() } else { host.groups.clone() };
+            Gpu { devices: host.devices.clone(), groups, nvidia: None, env }
+        }
+    }
 }
 
 /// The launch of these parts: for real, or with the stand-in in the program's place.
 pub(super) fn launch(order: &Order<'_>, parts: Parts) -> Result<Launch, EngineError> {
-    let Parts { line, image_is_program, mounts, env, key_variable } = parts;
+    let Parts { line, image_is_program, entrypoint, mounts, mut env, key_variable, fallbacks } = parts;
+    let given = gpu(order, Place::of(order)?);
+    env.extend(given.env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     let log_file = order.host.logs.join(format!("{}.log", order.agent.name));
     let without_name = || line.iter().skip(1).cloned().collect::<Vec<_>>();
     let (program, args, env) = match (&order.rehearsal, &order.agent.runs) {
@@ -173,6 +297,9 @@ pub(super) fn launch(order: &Order<'_>, parts: Parts) -> Result<Launch, EngineEr
                         host_ipc: false,
                         shm_bytes: 64 << 20,
                         seccomp_unconfined: false,
+                        entrypoint: None,
+                        nvidia: None,
+                        fallbacks,
                     };
                     (program, folder)
                 }
@@ -191,15 +318,18 @@ pub(super) fn launch(order: &Order<'_>, parts: Parts) -> Result<Launch, EngineEr
         (None, Runs::Container { image, host_ipc }) => {
             let program = Program::Image {
                 image: image.clone(),
-                devices: order.host.devices.clone(),
-                groups: if order.host.devices.is_empty() { Vec::new() } else { order.host.groups.clone() },
+                // ROCm needs calls that the default profile forbids; without its devices nothing is opened up.
+                seccomp_unconfined: !given.devices.is_empty(),
+                devices: given.devices,
+                groups: given.groups,
+                nvidia: given.nvidia,
                 mounts,
                 host_ipc: *host_ipc,
                 shm_bytes: SHM_BYTES,
-                // ROCm needs calls that the default profile forbids; without a GPU nothing is opened up.
-                seccomp_unconfined: !order.host.devices.is_empty(),
+                entrypoint: entrypoint.map(|program| vec![program.to_owned()]),
+                fallbacks,
             };
-            let args = if image_is_program { without_name() } else { line };
+            let args = if image_is_program || entrypoint.is_some() { without_name() } else { line };
             (program, args, env)
         }
         (None, Runs::Process { command }) => {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use domain::Stage;
-use domain::stack::{Agent, HubFile};
+use domain::stack::{Agent, HubFile, LoadMode};
+use domain::{Bytes, Stage};
 
-use super::assemble::{self, Instead, Parts, Place, Reserved, Spelling};
+use super::assemble::{self, Parts, Place, Reserved, Spelling};
+use super::explain::{self, Line};
 use super::scan::{after, figure};
 use super::{Backend, LogFact, Order};
 use crate::launch::{Launch, Mount};
@@ -16,101 +17,129 @@ pub struct LlamaCpp;
 
 const KEY: &str = "LLAMA_API_KEY";
 
+/// llama-server's own defaults, given all the same: another build's must not change the memory of a pass.
+const BATCH: u32 = 2048;
+const MICRO_BATCH: u32 = 512;
+
+/// More layers than any model has: every build takes a number, and only some the word "all".
+const ALL_LAYERS: &str = "999";
+
+const GPU_LAYERS: &[&str] = &["--n-gpu-layers", "--gpu-layers", "-ngl"];
+const DEVICE: &[&str] = &["--device", "-dev"];
+const FLASH_ATTENTION: &[&str] = &["--flash-attn", "-fa"];
+const EACH_ITS_OWN: &str = "each of its sequences has a context of its own, which is what was counted";
+
 const RESERVED: &[Reserved] = &[
-    Reserved { spellings: &["--model", "-m"], instead: Instead::Key("model") },
-    Reserved {
-        spellings: &["--hf-repo", "-hf", "-hfr", "--hf-file", "-hff", "--model-url", "-mu"],
-        instead: Instead::Key("model"),
-    },
-    Reserved { spellings: &["--alias", "-a"], instead: Instead::Never("an agent answers to its name") },
-    Reserved { spellings: &["--host"], instead: Instead::Never("agents are reached on 127.0.0.1 only") },
-    Reserved { spellings: &["--port"], instead: Instead::Key("port") },
-    Reserved {
-        spellings: &["--api-key", "--api-key-file"],
-        instead: Instead::Never("every start has a fresh key, which Bifrost knows"),
-    },
-    Reserved { spellings: &["--ctx-size", "-c"], instead: Instead::Key("context") },
-    Reserved { spellings: &["--parallel", "-np"], instead: Instead::Key("sequences") },
-    Reserved {
-        spellings: &["--cache-type-k", "-ctk", "--cache-type-v", "-ctv"],
-        instead: Instead::Key("kv_dtype"),
-    },
-    Reserved { spellings: &["--model-draft", "-md"], instead: Instead::Key("draft_model") },
-    Reserved {
-        spellings: &["--jinja", "--no-jinja", "--metrics", "--slots", "--no-slots"],
-        instead: Instead::Never("tool calls and the figures on the card depend on it"),
-    },
+    Reserved::key(&["--model", "-m"], "model").or_env(&["LLAMA_ARG_MODEL"]),
+    Reserved::key(
+        &["--hf-repo", "-hf", "-hfr", "--hf-file", "-hff", "--model-url", "-mu", "--docker-repo", "-dr"],
+        "model",
+    )
+    .or_env(&["LLAMA_ARG_HF_REPO", "LLAMA_ARG_HF_FILE", "LLAMA_ARG_MODEL_URL", "LLAMA_ARG_DOCKER_REPO"]),
+    Reserved::never(
+        &["--models-dir", "--models-preset", "--models-max", "--models-autoload"],
+        "an agent is one model, whose memory was counted",
+    )
+    .or_env(&[
+        "LLAMA_ARG_MODELS_DIR",
+        "LLAMA_ARG_MODELS_PRESET",
+        "LLAMA_ARG_MODELS_MAX",
+        "LLAMA_ARG_MODELS_AUTOLOAD",
+    ]),
+    Reserved::never(&["--alias", "-a"], "an agent answers to its name").or_env(&["LLAMA_ARG_ALIAS"]),
+    Reserved::never(&["--host"], "agents are reached on 127.0.0.1 only").or_env(&["LLAMA_ARG_HOST"]),
+    Reserved::key(&["--port"], "port").or_env(&["LLAMA_ARG_PORT"]),
+    Reserved::never(&["--api-key", "--api-key-file"], "every start has a fresh key, which Bifrost knows")
+        .or_env(&["LLAMA_ARG_API_KEY", "LLAMA_ARG_API_KEY_FILE"]),
+    Reserved::key(&["--ctx-size", "-c"], "context").or_env(&["LLAMA_ARG_CTX_SIZE"]),
+    Reserved::key(&["--parallel", "-np"], "sequences").or_env(&["LLAMA_ARG_N_PARALLEL"]),
+    Reserved::never(
+        &["--kv-unified", "-kvu", "--no-kv-unified", "-no-kvu", "--kv-unified-per-slot"],
+        EACH_ITS_OWN,
+    )
+    .or_env(&["LLAMA_ARG_KV_UNIFIED", "LLAMA_ARG_KV_SPLIT"]),
+    Reserved::never(&["--swa-full"], "a sliding window is counted as its window, and this keeps everything")
+        .or_env(&["LLAMA_ARG_SWA_FULL"]),
+    Reserved::never(
+        &["--fit", "-fit", "--fit-target", "-fitt", "--fit-ctx", "-fitc"],
+        "what fits is planned before the start, from the claim",
+    )
+    .or_env(&["LLAMA_ARG_FIT", "LLAMA_ARG_FIT_TARGET", "LLAMA_ARG_FIT_CTX"]),
+    Reserved::key(&["--batch-size", "-b", "--ubatch-size", "-ub"], "batched_tokens")
+        .or_env(&["LLAMA_ARG_BATCH", "LLAMA_ARG_UBATCH"]),
+    Reserved::key(&["--cache-type-k", "-ctk", "--cache-type-v", "-ctv"], "kv_dtype")
+        .or_env(&["LLAMA_ARG_CACHE_TYPE_K", "LLAMA_ARG_CACHE_TYPE_V"]),
+    Reserved::key(&["--cache-ram", "-cram"], "cache_ram").or_env(&["LLAMA_ARG_CACHE_RAM"]),
+    Reserved::key(
+        &[
+            "--load-mode",
+            "-lm",
+            "--mmap",
+            "--no-mmap",
+            "--mlock",
+            "--direct-io",
+            "-dio",
+            "--no-direct-io",
+            "-ndio",
+        ],
+        "load_mode",
+    )
+    .or_env(&[
+        "LLAMA_ARG_LOAD_MODE",
+        "LLAMA_ARG_MMAP",
+        "LLAMA_ARG_NO_MMAP",
+        "LLAMA_ARG_MLOCK",
+        "LLAMA_ARG_DIO",
+    ]),
+    Reserved::key(
+        &["--model-draft", "-md", "--spec-draft-model", "--hf-repo-draft", "-hfd", "-hfrd"],
+        "draft_model",
+    )
+    .or_env(&["LLAMA_ARG_MODEL_DRAFT", "LLAMA_ARG_HFD_REPO", "LLAMA_ARG_SPEC_DRAFT_MODEL"]),
+    Reserved::key(&["--spec-draft-n-max", "--draft-max", "--draft", "--draft-n"], "draft_tokens")
+        .or_env(&["LLAMA_ARG_DRAFT_MAX", "LLAMA_ARG_SPEC_DRAFT_N_MAX"]),
+    // As arguments they are read like `gpu_layers`, for files from before that key.
+    Reserved::key(&[], "gpu_layers").or_env(&["LLAMA_ARG_N_GPU_LAYERS", "LLAMA_ARG_DEVICE"]),
+    Reserved::never(
+        &["--jinja", "--no-jinja", "--metrics", "--slots", "--no-slots"],
+        "tool calls and the figures on the card depend on it",
+    )
+    .or_env(&[
+        "LLAMA_ARG_JINJA",
+        "LLAMA_ARG_ENDPOINT_METRICS",
+        "LLAMA_ARG_ENDPOINT_SLOTS",
+        "LLAMA_ARG_NO_ENDPOINT_SLOTS",
+    ]),
+    Reserved::key(&[], "devices").or_env(&[
+        "CUDA_VISIBLE_DEVICES",
+        "HIP_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "GGML_VK_VISIBLE_DEVICES",
+    ]),
 ];
 
-/// What Asgard sets unless the user's arguments do: the flag with its spellings, and the value.
-const DEFAULTS: &[(&[&str], &str)] = &[
-    // A prompt cache of 8 GB beside the model is not in any claim.
-    (&["--cache-ram", "-cram"], "0"),
-    // Reading through mmap hangs on large models with ROCm; `--no-mmap` itself is gone.
-    (
-        &["--load-mode", "-lm", "--mmap", "--no-mmap", "--mlock", "--direct-io", "-dio", "--no-direct-io"],
-        "none",
-    ),
-    (&["--flash-attn", "-fa"], "auto"),
-];
-const GPU_LAYERS: &[&str] = &["--n-gpu-layers", "--gpu-layers", "-ngl"];
+/// What says where the layers go, once the key `gpu_layers` does.
+const LAYERS_BY_KEY: &[Reserved] =
+    &[Reserved::key(GPU_LAYERS, "gpu_layers"), Reserved::key(DEVICE, "gpu_layers")];
 
 impl Backend for LlamaCpp {
     fn launch(&self, order: &Order<'_>) -> Result<Launch, EngineError> {
         let agent = order.agent;
-        assemble::check_args(agent, RESERVED, Spelling::Exact)?;
-        let place = Place::of(order)?;
-        let in_container = place == Place::Container && order.rehearsal.is_none();
-        let mut mounts = Vec::new();
-        let mut locate = |model: &str, target: &str| -> Result<String, EngineError> {
-            // The stand-in of a rehearsal reads no model, so any name will do.
-            if order.rehearsal.is_some() {
-                return Ok(model.to_owned());
-            }
-            let path = gguf(agent, model, order.gguf.as_deref().filter(|_| model == agent.model))?;
-            Ok(if in_container {
-                mounted(path, &order.host.hub, target, &mut mounts)
-            } else {
-                path.display().to_string()
-            })
+        let (line, mounts) = line(order)?;
+        let mut words = line.words;
+        words.extend(agent.args.iter().cloned());
+        let env = assemble::environment(agent, [("DO_NOT_TRACK", "1".to_owned())], KEY, RESERVED)?;
+        let parts = Parts {
+            line: words,
+            image_is_program: true,
+            entrypoint: None,
+            mounts,
+            env,
+            key_variable: KEY,
+            fallbacks: Vec::new(),
         };
-        let model = locate(&agent.model, "/models")?;
-        let draft = agent.draft_model.as_deref().map(|draft| locate(draft, "/draft")).transpose()?;
-
-        let mut line: Vec<String> = vec!["llama-server".to_owned()];
-        let mut flag = |name: &str, value: String| line.extend([name.to_owned(), value]);
-        flag("--model", model);
-        if let Some(draft) = draft {
-            flag("--model-draft", draft);
-        }
-        flag("--alias", agent.name.to_string());
-        flag("--host", place.host().to_owned());
-        flag("--port", agent.port.to_string());
-        // With a number of slots given the context is divided among them.
-        let context = u64::from(agent.context) * u64::from(agent.sequences.max(1));
-        flag("--ctx-size", context.to_string());
-        flag("--parallel", agent.sequences.max(1).to_string());
-        if let Some(dtype) = &agent.kv_dtype {
-            flag("--cache-type-k", dtype.clone());
-            flag("--cache-type-v", dtype.clone());
-        }
-        for (spellings, value) in DEFAULTS {
-            if let Some(name) =
-                spellings.first().filter(|_| !assemble::gives(agent, spellings, Spelling::Exact))
-            {
-                flag(name, (*value).to_owned());
-            }
-        }
-        if in_container
-            && !order.host.devices.is_empty()
-            && !assemble::gives(agent, GPU_LAYERS, Spelling::Exact)
-        {
-            flag("--n-gpu-layers", "all".to_owned());
-        }
-        line.extend(["--jinja", "--metrics", "--slots"].map(str::to_owned));
-        line.extend(agent.args.iter().cloned());
-        let env = assemble::environment(agent, [("DO_NOT_TRACK", "1".to_owned())], KEY)?;
-        assemble::launch(order, Parts { line, image_is_program: true, mounts, env, key_variable: KEY })
+        assemble::launch(order, parts)
     }
 
     fn read_line(&self, line: &str) -> Option<LogFact> {
@@ -120,6 +149,177 @@ impl Backend for LlamaCpp {
     fn health_path(&self) -> &'static str {
         "/health"
     }
+}
+
+/// What Asgard sets, each with its reason, and what is mounted for it; the agent's own arguments follow it.
+pub(super) fn line(order: &Order<'_>) -> Result<(Line, Vec<Mount>), EngineError> {
+    let agent = order.agent;
+    assemble::check_args(agent, RESERVED, Spelling::Exact)?;
+    if agent.gpu_layers.is_some() {
+        assemble::check_args(agent, LAYERS_BY_KEY, Spelling::Exact)?;
+    }
+    let place = Place::of(order)?;
+    let mut mounts = Vec::new();
+    let mut locate = |model: &str, target: &str| -> Result<String, EngineError> {
+        // The stand-in of a rehearsal reads no model, so any name will do.
+        if order.rehearsal.is_some() {
+            return Ok(model.to_owned());
+        }
+        let path = gguf(agent, model, order.gguf.as_deref().filter(|_| model == agent.model))?;
+        Ok(if place == Place::Container {
+            mounted(path, &order.host.hub, target, &mut mounts)
+        } else {
+            path.display().to_string()
+        })
+    };
+    let model = locate(&agent.model, "/models")?;
+    let draft = agent.draft_model.as_deref().map(|draft| locate(draft, "/draft")).transpose()?;
+
+    let mut line = Line::of(&["llama-server"]);
+    line.set("--model", model, "The file of the weights.");
+    if let Some(draft) = draft {
+        line.set(
+            "--model-draft",
+            draft,
+            "A small model that writes ahead, and which this one confirms or corrects.",
+        );
+        if let Some(tokens) = agent.draft_tokens {
+            line.set("--spec-draft-n-max", tokens.to_string(), format!("It runs {tokens} tokens ahead."));
+        }
+    }
+    line.set("--alias", agent.name.to_string(), "The name it answers to.");
+    line.set("--host", place.host(), place.why());
+    line.set("--port", agent.port.to_string(), "Its own port, from the stack file.");
+    memory(order, &mut line);
+    layers(order, place, &mut line);
+    for flag in ["--jinja", "--metrics", "--slots"] {
+        let why = match flag {
+            "--jinja" => "Tool calls need the model's own template.",
+            "--metrics" => "The figures on the card are read from it.",
+            _ => "What each conversation holds of the KV cache is read from it.",
+        };
+        line.switch(flag, why);
+    }
+    Ok((line, mounts))
+}
+
+/// Context, passes, and what is kept where.
+fn memory(order: &Order<'_>, line: &mut Line) {
+    let agent = order.agent;
+    let slots = agent.sequences.max(1);
+    // With a number of slots given the context is divided among them.
+    let context = u64::from(agent.context) * u64::from(slots);
+    let one = explain::tokens(agent.context);
+    let unit = explain::unit(order.host);
+    let takes = agent.kv_bytes_per_token.map_or_else(String::new, |per_token| {
+        format!(" It sets aside {} at once.", Bytes(per_token.saturating_mul(context)).show_up(unit))
+    });
+    let why = if slots == 1 {
+        format!("One context of {one}.{takes}")
+    } else {
+        let times = explain::count(u64::from(slots));
+        format!(
+            "{times} contexts of {one}: with a number of slots given, llama-server divides this among them.{takes}"
+        )
+    };
+    line.set("--ctx-size", context.to_string(), sentence(&why));
+    let why = if slots == 1 {
+        "One request at a time, with the whole context.".to_owned()
+    } else {
+        format!("{slots} requests at once, each with a context of its own and none of another's.")
+    };
+    line.set("--parallel", slots.to_string(), why);
+    let (batch, micro, why) = match agent.batched_tokens {
+        Some(tokens) => (tokens, tokens, "From batched_tokens; the memory of a pass grows with it."),
+        None => (
+            BATCH,
+            MICRO_BATCH,
+            "llama-server's own default, given so that another build's changes no memory.",
+        ),
+    };
+    line.set("--batch-size", batch.to_string(), why);
+    line.set("--ubatch-size", micro.to_string(), why);
+    if let Some(dtype) = &agent.kv_dtype {
+        line.set("--cache-type-k", dtype, "The type of the KV cache, which its size was counted with.");
+        line.set("--cache-type-v", dtype, "The type of the KV cache, which its size was counted with.");
+    }
+    let kept = agent.cache_ram.unwrap_or_default();
+    let why = if kept == Bytes::ZERO {
+        "Left out, it would keep up to 8 GB of old prompts in ordinary memory, which no claim holds."
+            .to_owned()
+    } else {
+        format!("{} of ordinary memory for old prompts; it counts in the claim.", kept.show(unit))
+    };
+    line.set("--cache-ram", (kept.0 >> 20).to_string(), why);
+    let mode = agent.load_mode.unwrap_or(LoadMode::None);
+    line.set("--load-mode", mode.word(), mode_words(mode));
+    if !assemble::gives(agent, FLASH_ATTENTION, Spelling::Exact) {
+        line.set("--flash-attn", "auto", "Flash attention where the device has it: less memory for a pass.");
+    }
+}
+
+fn mode_words(mode: LoadMode) -> &'static str {
+    match mode {
+        LoadMode::None => "Copied into memory: reading more than 20 GB through a mapping hangs on some GPUs.",
+        LoadMode::Mmap => "Mapped from the disk, as the stack file says; the kernel counts it as cache.",
+        LoadMode::Mlock => "Copied and held in memory, as the stack file says.",
+        LoadMode::MmapMlock => "Mapped and held in memory, as the stack file says.",
+        LoadMode::Dio => "Read past the page cache, as the stack file says.",
+    }
+}
+
+/// Where the layers are. Today's builds take a GPU by themselves wherever they find one, and then hold memory there
+/// that nobody counted: so it is always said.
+fn layers(order: &Order<'_>, place: Place, line: &mut Line) {
+    let agent = order.agent;
+    let given = |flags| assemble::gives(agent, flags, Spelling::Exact);
+    let drafts = agent.draft_model.is_some();
+    if !agent.on_device() {
+        let why = if agent.layers().is_some() {
+            "It is to stay on the processor, and its memory is counted there."
+        } else {
+            "A program of this machine is kept on the processor unless gpu_layers says otherwise; its memory is \
+             counted there."
+        };
+        if !given(GPU_LAYERS) {
+            line.set("--n-gpu-layers", "0", why);
+        }
+        if !given(DEVICE) {
+            line.set(
+                "--device",
+                "none",
+                "Without it, today's builds use a GPU for long prompts all the same.",
+            );
+        }
+        if drafts {
+            line.set("--device-draft", "none", "The draft model stays on the processor too.");
+        }
+        return;
+    }
+    // A container on a machine without a GPU has nothing to choose.
+    let none = place == Place::Container && !assemble::has_gpu(order) && agent.gpu_layers.is_none();
+    if none || given(GPU_LAYERS) {
+        return;
+    }
+    match agent.gpu_layers {
+        Some(layers) => {
+            line.set("--n-gpu-layers", layers.to_string(), format!("{layers} layers on the GPU, from the stack file."));
+        }
+        None => line.set(
+            "--n-gpu-layers",
+            ALL_LAYERS,
+            "All layers on the GPU, where its claim is counted. Left out, it would take as many as it finds room for.",
+        ),
+    }
+    if drafts {
+        line.set("--gpu-layers-draft", ALL_LAYERS, "The draft model is on the GPU too.");
+    }
+}
+
+/// With a capital at its beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The path of the model's file: as written, or where its file of the Hub was found.

@@ -1,16 +1,18 @@
 //! Backends: one file turns an agent into a launch, a readiness check and a log reader.
 
 mod assemble;
+pub mod explain;
 pub mod failure;
+pub mod flags;
 pub mod llama_cpp;
 mod scan;
 pub mod vllm;
 
 use std::path::PathBuf;
 
-use domain::Stage;
 use domain::secret::Secret;
 use domain::stack::{Agent, BackendKind};
+use domain::{GpuVendor, Stage};
 
 use crate::launch::{Identity, Launch};
 
@@ -29,6 +31,8 @@ pub struct Host {
     pub logs: PathBuf,
     /// Capacity of the pool the agent is on, bytes: what a utilisation share is a share of.
     pub capacity: u64,
+    /// Whose GPU it is, where there is one that is known.
+    pub gpu_vendor: Option<GpuVendor>,
 }
 
 /// A rehearsal runs the stand-in in the place of the real program, with the very same arguments.

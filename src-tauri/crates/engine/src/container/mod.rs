@@ -383,7 +383,7 @@ impl Engine for ContainerEngine {
         let shared = &self.shared;
         let link = shared.link().await?;
         let proper = launch.agent.proper();
-        let mut body = spec(launch)?;
+        let mut body = spec::for_kind(spec(launch)?, link.kind);
         let image = image_of(launch).map(pull::reference).unwrap_or_default();
         let name = container_name(&launch.agent, &launch.identity);
         shared.clear_name(&link, launch, &name).await?;

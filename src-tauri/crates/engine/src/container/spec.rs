@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, DeviceMapping, HealthConfig, HostConfig,
+    ContainerCreateBody, ContainerInspectResponse, DeviceMapping, DeviceRequest, HealthConfig, HostConfig,
     HostConfigLogConfig, Mount as BindMount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use domain::AgentName;
@@ -40,8 +40,18 @@ pub fn container_name(agent: &AgentName, identity: &Identity) -> String {
 /// # Errors
 /// The launch is a local program.
 pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
-    let Program::Image { image, devices, groups, mounts, host_ipc, shm_bytes, seccomp_unconfined } =
-        &launch.program
+    let Program::Image {
+        image,
+        devices,
+        groups,
+        mounts,
+        host_ipc,
+        shm_bytes,
+        seccomp_unconfined,
+        entrypoint,
+        nvidia,
+        ..
+    } = &launch.program
     else {
         return Err(EngineError::new(
             ErrorKind::Failed,
@@ -68,6 +78,7 @@ pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
         PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(launch.port.to_string()) };
     let host_config = HostConfig {
         devices: Some(devices.iter().map(|path| device(path)).collect()),
+        device_requests: nvidia.as_deref().map(|cards| vec![nvidia_request(cards)]),
         group_add: Some(groups.iter().map(u32::to_string).collect()),
         mounts: Some(mounts.iter().map(bind).collect()),
         ipc_mode: Some(if *host_ipc { "host" } else { "private" }.to_owned()),
@@ -91,6 +102,7 @@ pub fn spec(launch: &Launch) -> Result<ContainerCreateBody, EngineError> {
     };
     Ok(ContainerCreateBody {
         image: Some(reference(image)),
+        entrypoint: entrypoint.clone(),
         cmd: Some(launch.args.clone()),
         env: Some(env),
         labels: Some(labels),
@@ -113,6 +125,36 @@ pub(super) fn without_root(mut body: ContainerCreateBody, kind: &str) -> Contain
         if wanted && kind == "podman" {
             host.annotations = Some(HashMap::from([(KEEP_GROUPS.to_owned(), "1".to_owned())]));
         }
+    }
+    body
+}
+
+const NVIDIA: &str = "nvidia";
+
+/// Cards by number; without any, all of them.
+fn nvidia_request(cards: &[String]) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some(NVIDIA.to_owned()),
+        count: cards.is_empty().then_some(-1),
+        device_ids: (!cards.is_empty()).then(|| cards.to_vec()),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    }
+}
+
+/// As an engine of this kind wants it: Podman knows NVIDIA's cards by the names of the Container Device Interface.
+pub(super) fn for_kind(mut body: ContainerCreateBody, kind: &str) -> ContainerCreateBody {
+    if kind != "podman" {
+        return body;
+    }
+    let requests = body.host_config.as_mut().and_then(|host| host.device_requests.as_mut());
+    for request in requests.into_iter().flatten().filter(|r| r.driver.as_deref() == Some(NVIDIA)) {
+        let cards = request.device_ids.take().unwrap_or_else(|| vec!["all".to_owned()]);
+        *request = DeviceRequest {
+            driver: Some("cdi".to_owned()),
+            device_ids: Some(cards.iter().map(|card| format!("nvidia.com/gpu={card}")).collect()),
+            ..DeviceRequest::default()
+        };
     }
     body
 }

@@ -111,6 +111,30 @@ const AGENT: &[Key] = &[
     key("devices", Shape::Texts, "The pools it runs on."),
     key("tool_parser", Shape::Text, "How its tool calls are read, \"hermes\"."),
     key("draft_model", Shape::Text, "A small model for speculative decoding."),
+    key("draft_tokens", Shape::Integer, "How many tokens the draft model writes ahead."),
+    key(
+        "batched_tokens",
+        Shape::Integer,
+        "The most tokens of one pass through the model: more is faster with long prompts and takes memory.",
+    ),
+    key(
+        "prefix_caching",
+        Shape::Flag,
+        "vLLM: keep the beginnings that prompts share; left out, as the server does.",
+    ),
+    key("eager", Shape::Flag, "vLLM: no graphs, which saves memory and time at the start and costs speed."),
+    key("attention_backend", Shape::Text, "vLLM: the attention kernels, \"TRITON_ATTN\"."),
+    key("gpu_layers", Shape::Integer, "llama.cpp: how many layers the GPU holds, 0 for none; left out, all."),
+    key(
+        "load_mode",
+        Shape::Word(&["none", "mmap", "mlock", "mmap+mlock", "dio"]),
+        "llama.cpp: how the weights are read; left out, none: copied, not mapped.",
+    ),
+    key(
+        "cache_ram",
+        Shape::Size,
+        "llama.cpp: ordinary memory for prompts that left their slot; left out, none, and counted in the claim.",
+    ),
     key("args", Shape::Texts, "Further arguments of the server; not those that Asgard sets itself."),
     key(
         "env",

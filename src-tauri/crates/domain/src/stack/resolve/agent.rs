@@ -2,6 +2,7 @@
 
 mod claim;
 mod runs;
+mod tuning;
 
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ impl<'a> AgentCheck<'a> {
         let tensor_parallel = self.tensor_parallel(devices.len());
         let kv_bytes_per_token = catalog.and_then(|m| self.kv_bytes_per_token(m));
         let claim = backend.and_then(|b| self.claim(b, catalog, kv_bytes_per_token, context, sequences));
+        let tuning = self.tuning(backend);
+        let known_parts = backend.and_then(|b| self.known_parts(b, catalog));
         self.env();
         self.look();
         let tier = self.tier();
@@ -97,6 +100,7 @@ impl<'a> AgentCheck<'a> {
             sequences,
             claim: claim?,
             learned: None,
+            known_parts,
             kv_bytes_per_token,
             dtype: raw.dtype.clone(),
             quantization: owned(catalog.map(|m| m.quantization), &raw.quantization),
@@ -105,6 +109,14 @@ impl<'a> AgentCheck<'a> {
             devices,
             tool_parser: owned(catalog.map(|m| m.tool_parser), &raw.tool_parser),
             draft_model: raw.draft_model.clone(),
+            draft_tokens: tuning.draft_tokens,
+            batched_tokens: tuning.batched_tokens,
+            prefix_caching: tuning.prefix_caching,
+            eager: tuning.eager,
+            attention_backend: tuning.attention_backend,
+            gpu_layers: tuning.gpu_layers,
+            load_mode: tuning.load_mode,
+            cache_ram: tuning.cache_ram,
             args,
             env: raw.env.clone().unwrap_or_default(),
             ttl,
@@ -496,6 +508,14 @@ impl<'a> AgentCheck<'a> {
             ("devices", raw.devices.is_some()),
             ("tool_parser", raw.tool_parser.is_some()),
             ("draft_model", raw.draft_model.is_some()),
+            ("draft_tokens", raw.draft_tokens.is_some()),
+            ("batched_tokens", raw.batched_tokens.is_some()),
+            ("prefix_caching", raw.prefix_caching.is_some()),
+            ("eager", raw.eager.is_some()),
+            ("attention_backend", raw.attention_backend.is_some()),
+            ("gpu_layers", raw.gpu_layers.is_some()),
+            ("load_mode", raw.load_mode.is_some()),
+            ("cache_ram", raw.cache_ram.is_some()),
             ("args", raw.args.is_some()),
             ("env", raw.env.is_some()),
             ("load_timeout", raw.load_timeout.is_some()),
