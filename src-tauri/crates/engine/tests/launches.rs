@@ -1,153 +1,19 @@
 //! What agents are started with: the shipped stack's containers as reviewed snapshots, and the rules around them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use domain::Bytes;
 use domain::secret::Secret;
-use domain::stack::{Agent, BackendKind, ClaimBasis, Runs, Tier};
-use domain::{AgentName, Bytes};
+use domain::stack::{Agent, ClaimBasis, KnownParts, LoadMode, Runs};
 use engine::backend::{Host, Order, Rehearsal, StandIn, backend};
 use engine::container::{container_name, spec};
-use engine::{EngineError, ErrorKind, Identity, Launch, Program};
+use engine::{ErrorKind, Program};
 
-const GIB: u64 = 1 << 30;
-const IMAGE: &str = "docker.io/kyuz0/vllm-therock-gfx1151";
-
-/// name, tier, port, model, weights, KV cache and overhead in GB, parser.
-type Row = (&'static str, Tier, u16, &'static str, f64, f64, f64, &'static str);
-
-const NORSE: [Row; 6] = [
-    ("thor", Tier::Primary, 8001, "Qwen/Qwen2.5-14B-Instruct-AWQ", 9.3, 12.0, 4.0, "hermes"),
-    (
-        "valkyrie",
-        Tier::Coder,
-        8002,
-        "QuantTrio/Qwen3-Coder-30B-A3B-Instruct-AWQ",
-        15.6,
-        18.0,
-        4.0,
-        "qwen3_coder",
-    ),
-    ("odin", Tier::Reviewer, 8011, "casperhansen/llama-3.3-70b-instruct-awq", 37.0, 20.0, 5.0, "llama3_json"),
-    ("heimdall", Tier::Utility, 8012, "Qwen/Qwen2.5-3B-Instruct-AWQ", 2.5, 2.5, 4.0, "hermes"),
-    ("loki", Tier::Utility, 8013, "Qwen/Qwen2.5-7B-Instruct-AWQ", 5.2, 3.5, 4.0, "hermes"),
-    ("frigga", Tier::Utility, 8014, "Qwen/Qwen2.5-14B-Instruct-AWQ", 9.3, 7.0, 4.0, "hermes"),
-];
-
-fn norse((name, tier, port, model, weights, kv, overhead, parser): Row) -> Agent {
-    let name = AgentName::new(name).unwrap();
-    Agent {
-        display_name: name.proper(),
-        name,
-        title: String::new(),
-        role: String::new(),
-        tier,
-        backend: BackendKind::Vllm,
-        runs: Runs::Container { image: IMAGE.to_owned(), host_ipc: false },
-        model: model.to_owned(),
-        revision: None,
-        port,
-        context: 32_768,
-        sequences: 4,
-        claim: ClaimBasis::KvCache {
-            weights: Bytes::gb(weights),
-            kv_cache: Bytes::gb(kv),
-            overhead: Bytes::gb(overhead),
-        },
-        learned: None,
-        known_parts: None,
-        kv_bytes_per_token: None,
-        dtype: Some("float16".to_owned()),
-        quantization: Some("AWQ 4-bit".to_owned()),
-        kv_dtype: None,
-        tensor_parallel: 1,
-        devices: Vec::new(),
-        tool_parser: Some(parser.to_owned()),
-        draft_model: None,
-        draft_tokens: None,
-        batched_tokens: None,
-        prefix_caching: None,
-        eager: false,
-        attention_backend: None,
-        gpu_layers: None,
-        load_mode: None,
-        cache_ram: None,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        ttl: None,
-        drain: Duration::from_mins(1),
-        load_timeout: Duration::from_mins(30),
-        request_timeout: None,
-        min_residency: Duration::ZERO,
-        pinned: false,
-        served_by: None,
-        glyph: None,
-        color: None,
-    }
-}
-
-fn thor() -> Agent {
-    norse(NORSE[0])
-}
-
-fn mimir() -> Agent {
-    Agent {
-        backend: BackendKind::LlamaCpp,
-        model: "/data/gguf/small.gguf".to_owned(),
-        runs: Runs::Process { command: vec!["/opt/llama/llama-server".to_owned()] },
-        context: 4096,
-        tool_parser: None,
-        ..thor()
-    }
-}
-
-fn host() -> Host {
-    Host {
-        devices: vec!["/dev/kfd".to_owned(), "/dev/dri".to_owned()],
-        groups: vec![44, 992],
-        hub: PathBuf::from("/home/u/.cache/huggingface/hub"),
-        caches: PathBuf::from("/home/u/.local/share/asgard/caches"),
-        logs: PathBuf::from("/home/u/.local/state/asgard/agents"),
-        capacity: 128 * GIB,
-        gpu_vendor: None,
-    }
-}
-
-fn identity() -> Identity {
-    Identity { instance: "0123456789abcdef".to_owned() }
-}
-
-fn launch_with(agent: &Agent, host: &Host, rehearsal: Option<Rehearsal>) -> Result<Launch, EngineError> {
-    let order = Order {
-        gguf: None,
-        agent,
-        identity: &identity(),
-        host,
-        key: Secret::new("the-key-of-this-start"),
-        revision: "r1".to_owned(),
-        reserved: vec![("uma".to_owned(), 1, 2)],
-        rehearsal,
-    };
-    backend(agent.backend).unwrap().launch(&order)
-}
-
-fn launch(agent: &Agent) -> Launch {
-    launch_with(agent, &host(), None).unwrap()
-}
-
-fn refusal(agent: &Agent) -> EngineError {
-    launch_with(agent, &host(), None).unwrap_err()
-}
-
-/// The value after a flag; each flag must be there once only.
-fn value<'a>(launch: &'a Launch, flag: &str) -> Option<&'a str> {
-    let places: Vec<usize> =
-        launch.args.iter().enumerate().filter(|(_, a)| *a == flag).map(|(i, _)| i).collect();
-    assert!(places.len() < 2, "{flag} is given {} times", places.len());
-    places.first().and_then(|at| launch.args.get(at + 1)).map(String::as_str)
-}
+use common::{GIB, IMAGE, NORSE, host, identity, launch, launch_with, mimir, norse, refusal, thor, value};
 
 #[test]
 fn the_container_of_each_agent_of_norse_is_as_reviewed() {
@@ -212,23 +78,45 @@ fn host_ipc_is_used_only_where_it_is_asked_for_and_no_gpu_needs_no_rights() {
 
 #[test]
 fn memory_is_decided_by_the_claim() {
-    let launch = launch(&thor());
-    assert_eq!(value(&launch, "--kv-cache-memory-bytes"), Some((12 * GIB).to_string().as_str()));
-    assert_eq!(value(&launch, "--gpu-memory-utilization"), Some("0.19"));
+    let kv =
+        |launch: &engine::Launch| value(launch, "--kv-cache-memory-bytes").map(|v| v.parse::<u64>().unwrap());
+    let exact = launch(&thor());
+    assert_eq!(kv(&exact), Some(12 * GIB));
+    assert_eq!(value(&exact, "--gpu-memory-utilization"), Some("0.01"));
+    // The same on a machine whose total is believed to be another, or is not known.
+    for capacity in [0, 512 << 20, 62 * GIB, 124 * GIB] {
+        let other = launch_with(&thor(), &Host { capacity, ..host() }, None).unwrap();
+        assert_eq!(other.args, exact.args);
+    }
+    // Nothing is known of the weights: a share, rounded down.
     for (claim, utilization) in [
         (ClaimBasis::Share(0.5), "0.50"),
         (ClaimBasis::Memory(Bytes(32 * GIB)), "0.25"),
         (ClaimBasis::Memory(Bytes(500 * GIB)), "0.95"),
     ] {
         let launch = self::launch(&Agent { claim, ..thor() });
-        assert_eq!(value(&launch, "--kv-cache-memory-bytes"), None);
+        assert_eq!(kv(&launch), None);
         assert_eq!(value(&launch, "--gpu-memory-utilization"), Some(utilization));
     }
     let unknown = Host { capacity: 0, ..host() };
     assert!(launch_with(&Agent { claim: ClaimBasis::Memory(Bytes(GIB)), ..thor() }, &unknown, None).is_err());
+    // With the weights known, what they leave is given in bytes.
+    let known_parts = Some(KnownParts { weights: Bytes(9 * GIB), overhead: Bytes(4 * GIB) });
+    for (claim, bytes) in [
+        (ClaimBasis::Memory(Bytes(25 * GIB)), Some(12 * GIB)),
+        (ClaimBasis::Share(0.25), Some(19 * GIB)),
+        // One context of 32K takes 6 GB: less than that is left to the server's own reckoning.
+        (ClaimBasis::Memory(Bytes(18 * GIB)), None),
+        (ClaimBasis::Memory(Bytes(12 * GIB)), None),
+    ] {
+        let agent = Agent { claim, known_parts, kv_bytes_per_token: Some(192 << 10), ..thor() };
+        let launch = self::launch(&agent);
+        assert_eq!(kv(&launch), bytes, "{claim:?}");
+        assert_eq!(value(&launch, "--gpu-memory-utilization") == Some("0.01"), bytes.is_some());
+    }
     let two = self::launch(&Agent { tensor_parallel: 2, ..thor() });
     assert_eq!(value(&two, "--tensor-parallel-size"), Some("2"));
-    assert_eq!(value(&two, "--kv-cache-memory-bytes"), Some((6 * GIB).to_string().as_str()));
+    assert_eq!(kv(&two), Some(6 * GIB));
 }
 
 #[test]
@@ -249,23 +137,51 @@ fn what_asgard_sets_cannot_be_set_twice() {
         ("--api-key=x", "fresh key"),
         ("--host=0.0.0.0", "127.0.0.1 only"),
         ("--tool-call-parser", "`tool_parser`"),
+        ("--max-num-batched-tokens=8192", "`batched_tokens`"),
+        ("--max_num_batched_tokens", "`batched_tokens`"),
+        ("--enforce-eager", "`eager`"),
+        ("--no-enable-prefix-caching", "`prefix_caching`"),
+        ("--attention-backend=TRITON_ATTN", "`attention_backend`"),
+        ("--num-gpu-blocks-override", "`kv_cache`"),
+        ("-tp4", "`tensor_parallel`"),
+        ("-qawq", "`quantization`"),
+        ("-sc", "`draft_model`"),
+        ("-pp=2", "divided"),
+        ("-dp2", "divided"),
+        ("--kv-offloading-size=8", "no claim"),
+        ("--config", "file of settings"),
     ] {
         let error = refusal(&Agent { args: vec![argument.to_owned()], ..thor() });
         let flag = argument.split('=').next().unwrap();
         assert!(error.message.contains(flag) && error.next.contains(wants), "{argument}: {error:?}");
     }
-    for (argument, wants) in
-        [("-c", "`context`"), ("-np", "`sequences`"), ("--model", "`model`"), ("-ctk", "`kv_dtype`")]
-    {
+    for (argument, wants) in [
+        ("-c", "`context`"),
+        ("-np", "`sequences`"),
+        ("--model", "`model`"),
+        ("-ctk", "`kv_dtype`"),
+        ("-ub", "`batched_tokens`"),
+        ("--cache-ram", "`cache_ram`"),
+        ("-lm", "`load_mode`"),
+        ("--no-mmap", "`load_mode`"),
+        ("--mlock", "`load_mode`"),
+        ("--draft-max", "`draft_tokens`"),
+        ("-kvu", "context of its own"),
+        ("--swa-full", "window"),
+        ("--fit", "planned"),
+        ("--models-dir", "one model"),
+    ] {
         let error = refusal(&Agent { args: vec![argument.to_owned()], ..mimir() });
         assert!(error.message.contains(argument) && error.next.contains(wants), "{argument}: {error:?}");
     }
+    // Where layers go may be said by either, and not by both.
+    for argument in ["-ngl", "--device"] {
+        let agent = Agent { args: vec![argument.to_owned(), "0".to_owned()], ..mimir() };
+        assert!(launch_with(&agent, &host(), None).is_ok());
+        let error = refusal(&Agent { gpu_layers: Some(4), ..agent });
+        assert!(error.next.contains("`gpu_layers`"), "{error:?}");
+    }
     // What has no key is Asgard's default, and the user's word counts.
-    let launch = launch(&Agent {
-        args: ["--max-num-batched-tokens", "8192", "--enforce-eager"].map(str::to_owned).into(),
-        ..thor()
-    });
-    assert_eq!(value(&launch, "--max-num-batched-tokens"), Some("8192"));
     let launch = self::launch(&Agent { args: ["-fa", "on"].map(str::to_owned).into(), ..mimir() });
     assert_eq!((value(&launch, "-fa"), value(&launch, "--flash-attn")), (Some("on"), None));
 }
@@ -275,6 +191,20 @@ fn the_environment_is_asgards_first() {
     for name in ["HF_HUB_OFFLINE", "VLLM_API_KEY", "HF_TOKEN", "ASGARD_INSTANCE"] {
         let env = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
         assert!(refusal(&Agent { env, ..thor() }).message.contains(name));
+    }
+    for (agent, name, wants) in [
+        (thor(), "VLLM_ATTENTION_BACKEND", "`attention_backend`"),
+        (thor(), "HIP_VISIBLE_DEVICES", "`devices`"),
+        (thor(), "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "`context`"),
+        (mimir(), "LLAMA_ARG_CTX_SIZE", "`context`"),
+        (mimir(), "LLAMA_ARG_N_GPU_LAYERS", "`gpu_layers`"),
+        (mimir(), "LLAMA_ARG_CACHE_RAM", "`cache_ram`"),
+        (mimir(), "LLAMA_ARG_KV_UNIFIED", "context of its own"),
+        (mimir(), "GGML_VK_VISIBLE_DEVICES", "`devices`"),
+    ] {
+        let env = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
+        let error = refusal(&Agent { env, ..agent });
+        assert!(error.message.contains(name) && error.next.contains(wants), "{error:?}");
     }
     let env = BTreeMap::from([("VLLM_LOGGING_LEVEL".to_owned(), "DEBUG".to_owned())]);
     let launch = launch(&Agent { env, ..thor() });
@@ -288,7 +218,8 @@ fn llama_cpp_gets_the_flags_of_its_version() {
     assert_eq!(
         launch.args.join(" "),
         "--model /data/gguf/small.gguf --alias thor --host 127.0.0.1 --port 8001 --ctx-size 16384 --parallel 4 \
-         --cache-ram 0 --load-mode none --flash-attn auto --jinja --metrics --slots"
+         --batch-size 2048 --ubatch-size 512 --cache-ram 0 --load-mode none --flash-attn auto --n-gpu-layers 0 \
+         --device none --jinja --metrics --slots"
     );
     assert_eq!(launch.key.0, "LLAMA_API_KEY");
     let Program::Local { command, log_file } = &launch.program else { panic!("{:?}", launch.program) };
@@ -305,7 +236,7 @@ fn llama_cpp_gets_the_flags_of_its_version() {
         let launch = self::launch(&Agent { model, runs: image.clone(), ..mimir() });
         assert_eq!(launch.args.first().map(String::as_str), Some("--model"));
         assert_eq!(value(&launch, "--model"), Some(path));
-        assert_eq!(value(&launch, "--n-gpu-layers"), Some("all"));
+        assert_eq!(value(&launch, "--n-gpu-layers"), Some("999"));
         let Program::Image { mounts, .. } = &launch.program else { panic!() };
         assert_eq!(
             mounts.iter().map(|m| (m.source.as_path(), m.read_only)).collect::<Vec<_>>(),
@@ -378,8 +309,8 @@ fn a_rehearsal_has_the_same_arguments_and_touches_its_folder_only() {
     let real = launch(&thor());
     let image = StandIn::Image { image: "asgard-stand-in:1".to_owned(), folder: folder.clone() };
     let played = launch_with(&thor(), &host(), rehearsal(image)).unwrap();
-    assert_eq!(played.args, real.args);
-    assert_eq!(played.args.first().map(String::as_str), Some("vllm"));
+    // A real image is run as `vllm`, whatever its entry point; the stand-in is told which server it plays.
+    assert_eq!((played.args[0].as_str(), &played.args[1..]), ("vllm", real.args.as_slice()));
     let Program::Image { devices, groups, mounts, seccomp_unconfined, .. } = &played.program else {
         panic!()
     };
@@ -402,4 +333,76 @@ fn a_rehearsal_has_the_same_arguments_and_touches_its_folder_only() {
         assert_eq!(value(&played, "--host"), Some("127.0.0.1"));
         assert!(matches!(&played.program, Program::Local { command: c, .. } if *c == command));
     }
+}
+
+#[test]
+fn an_agent_of_the_processor_is_given_nothing_of_the_gpu() {
+    let image = Runs::Container { image: "llama:1".to_owned(), host_ipc: false };
+    let said = |args: &[&str], gpu_layers, runs: &Runs| {
+        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        let agent =
+            Agent { args, gpu_layers, runs: runs.clone(), draft_model: Some("/d/x.gguf".into()), ..mimir() };
+        let launch = launch(&agent);
+        let open = matches!(&launch.program, Program::Image { devices, .. } if !devices.is_empty());
+        let count = |word: &str| launch.args.iter().filter(|a| *a == word).count();
+        assert!(count("--n-gpu-layers") + count("-ngl") == 1, "{:?}", launch.args);
+        (agent.on_device(), open, count("none") >= 2, launch)
+    };
+    let process = mimir().runs;
+    for (args, layers, runs) in [
+        (&[][..], Some(0), &image),
+        (&["-ngl", "0"], None, &image),
+        (&["-ngl", "0", "--device", "none"], None, &image),
+        (&[], None, &process),
+        (&[], Some(0), &process),
+    ] {
+        let (on_device, open, kept_off, launch) = said(args, layers, runs);
+        assert!(!on_device && !open && kept_off, "{args:?} {layers:?}: {:?}", launch.args);
+        assert_eq!(value(&launch, "--device"), Some("none"));
+        assert_eq!(value(&launch, "--device-draft"), Some("none"));
+    }
+    for (args, layers, runs, wants) in [
+        (&[][..], None, &image, "999"),
+        (&[], Some(20), &image, "20"),
+        (&[], Some(20), &process, "20"),
+        (&["-ngl", "12"], None, &process, "12"),
+    ] {
+        let (on_device, _, kept_off, launch) = said(args, layers, runs);
+        assert!(on_device && !kept_off, "{args:?} {layers:?}: {:?}", launch.args);
+        assert_eq!(value(&launch, "--n-gpu-layers").or(value(&launch, "-ngl")), Some(wants));
+        assert_eq!(value(&launch, "--device"), None);
+    }
+}
+
+#[test]
+fn each_key_has_its_flag() {
+    let agent = Agent {
+        batched_tokens: Some(4096),
+        prefix_caching: Some(false),
+        eager: true,
+        attention_backend: Some("TRITON_ATTN".into()),
+        draft_model: Some("a/small".into()),
+        draft_tokens: Some(3),
+        ..thor()
+    };
+    let launch = launch(&agent);
+    assert_eq!(value(&launch, "--max-num-batched-tokens"), Some("4096"));
+    assert_eq!(value(&launch, "--attention-backend"), Some("TRITON_ATTN"));
+    for switch in ["--no-enable-prefix-caching", "--enforce-eager"] {
+        assert!(launch.args.iter().any(|a| a == switch), "{switch}");
+    }
+    assert!(value(&launch, "--speculative-config").unwrap().contains("\"num_speculative_tokens\":3"));
+    let agent = Agent {
+        batched_tokens: Some(1024),
+        load_mode: Some(LoadMode::MmapMlock),
+        cache_ram: Some(Bytes(2 * GIB)),
+        ..mimir()
+    };
+    let launch = self::launch(&agent);
+    assert_eq!(
+        (value(&launch, "--batch-size"), value(&launch, "--ubatch-size")),
+        (Some("1024"), Some("1024"))
+    );
+    assert_eq!(value(&launch, "--load-mode"), Some("mmap+mlock"));
+    assert_eq!(value(&launch, "--cache-ram"), Some("2048"));
 }
