@@ -61,12 +61,14 @@ pub struct Measured {
     /// What was measured around its start: later readings refine this, never each other, so that one that lies is
     /// forgotten with the next.
     pub base: Shares,
+    /// Whether counters told the device's part from the rest.
+    pub apart: bool,
 }
 
 impl Measured {
     /// A figure that somebody else vouches for: the server's own word, a stand-in's report.
     pub fn said(shares: Shares, quality: Quality) -> Self {
-        Self { base: shares.clone(), shares, quality, doubt: None }
+        Self { base: shares.clone(), shares, quality, doubt: None, apart: true }
     }
 }
 
@@ -117,7 +119,7 @@ pub fn measure(
             step,
             before: pools_before.iter().find(|b| b.id == pool.id).filter(|_| step.is_some()),
             exact: exact(sources, pool),
-            processes: if is_ordinary { Processes::of(sources) } else { None },
+            processes: if is_ordinary { Processes::of(sources, pool) } else { None },
             reserved: reserved.get(&pool.id).copied().unwrap_or_default(),
         };
         look.into(&mut found, is_ordinary);
@@ -133,25 +135,31 @@ pub fn measure(
     } else {
         return None;
     };
-    Some(Measured { base: found.shares.clone(), shares: found.shares, quality, doubt: found.doubt })
+    let apart = found.doubt.is_none() && !found.mixed;
+    Some(Measured { base: found.shares.clone(), shares: found.shares, quality, doubt: found.doubt, apart })
 }
 
 /// A later reading of an agent whose start was measured: what its own counters show beyond that counts too. One that
 /// shows less changes nothing: a process that cannot be read any more still holds what it held.
+///
+/// Where the start did not tell the parts apart, a counter of one part tells of bytes that may be in the other's
+/// figure, and adds to the whole only beyond it.
 pub fn refine(known: &Measured, sources: &Sources) -> Measured {
-    let mut shares = known.base.clone();
     let sane = |bytes: &Bytes| *bytes < ABSURD;
-    for exact in [&sources.fdinfo, &sources.nvml].into_iter().flatten() {
-        for (pool, bytes) in exact.iter().filter(|(_, b)| sane(b)) {
-            let share = shares.entry(pool.clone()).or_default();
-            share.device = share.device.max(*bytes);
-        }
-    }
     let host = sources.pss.filter(sane).max(sources.cgroup.filter(sane));
-    if let (Some(host), Some(pool)) = (host, ordinary_of(&known.base))
-        && let Some(share) = shares.get_mut(&pool)
-    {
-        share.host = share.host.max(host);
+    let ordinary = ordinary_of(&known.base);
+    let mut shares = known.base.clone();
+    for (pool, share) in &mut shares {
+        let of = |source: &Option<BTreeMap<PoolId, Bytes>>| source.as_ref()?.get(pool).copied().filter(sane);
+        let device = of(&sources.fdinfo).max(of(&sources.nvml)).unwrap_or_default();
+        let host = host.filter(|_| ordinary.as_ref() == Some(pool)).unwrap_or_default();
+        let before = *share;
+        share.device = before.device.max(device);
+        share.host = if known.apart {
+            before.host.max(host)
+        } else {
+            before.total().max(device + host).saturating_sub(share.device)
+        };
     }
     Measured { shares, ..known.clone() }
 }
@@ -166,6 +174,8 @@ fn ordinary_of(shares: &Shares) -> Option<PoolId> {
 struct Found {
     shares: Shares,
     doubt: Option<Doubt>,
+    /// Some pool shows its device's part in nothing but the whole.
+    mixed: bool,
     stepped: bool,
     nvml_or_fdinfo: bool,
     processes: bool,
@@ -181,8 +191,10 @@ struct Processes {
 impl Processes {
     /// The control group holds more than processes map (shared memory, the kernel's own) and, on some machines, file
     /// pages in spite of what was asked for; so beside PSS it is the upper end.
-    fn of(sources: &Sources) -> Option<Self> {
-        match (sources.pss, sources.cgroup) {
+    fn of(sources: &Sources, pool: &PoolReading) -> Option<Self> {
+        // More than the machine has is a lie; more than is in use is not: file pages that are mapped count as available.
+        let possible = |bytes: &Bytes| *bytes <= pool.capacity.unwrap_or(ABSURD);
+        match (sources.pss.filter(possible), sources.cgroup.filter(possible)) {
             (None, None) => None,
             (Some(pss), None) => Some(Self { least: pss, most: pss }),
             (None, Some(cgroup)) => Some(Self { least: Bytes::ZERO, most: cgroup }),
@@ -229,6 +241,7 @@ impl Look<'_> {
         found.stepped |= self.step.is_some();
         found.nvml_or_fdinfo |= self.exact.is_some();
         found.processes |= self.processes.is_some();
+        found.mixed |= !self.has_counter() && self.exact.is_none() && self.reserved.device > Bytes::ZERO;
         if !known {
             return;
         }
@@ -267,8 +280,11 @@ impl Look<'_> {
             }
             (Some(exact), _) => exact,
             (None, Some(step)) if self.has_counter() => step.device,
-            // Nothing counts the device's part here: as much of the whole as was reserved through it.
-            (None, Some(step)) => step.total().min(self.reserved.device),
+            // Nothing counts the device's part here: as much as was reserved through it, of what processes do not hold.
+            (None, Some(step)) => {
+                let least = self.processes.map_or(Bytes::ZERO, |p| p.least);
+                step.total().saturating_sub(least).min(self.reserved.device)
+            }
             (None, None) => Bytes::ZERO,
         }
     }
