@@ -38,16 +38,10 @@ async fn main() -> ExitCode {
 fn simulate(first: u64, cases: u64) -> Result<(), String> {
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let played: Vec<_> = std::thread::scope(|scope| {
-        let share = |core: u64| move || (core..cases).step_by(cores as usize).map(|n| first.wrapping_add(n));
-        let play_all = |core: u64| {
-            share(core)().try_fold(simulator::Counts::default(), |mut seen, seed| {
-                seen += simulator::play(seed)?;
-                Ok(seen)
-            })
-        };
-        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || play_all(core))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("a case panicked".into()))).collect()
+    let played: Vec<Result<simulator::Counts, String>> = std::thread::scope(|scope| {
+        let each = |core: u64| scope.spawn(move || every_nth(first, cases, core, cores));
+        let threads: Vec<_> = (0..cores).map(each).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("A case panicked.".to_owned()))).collect()
     });
     let mut seen = simulator::Counts::default();
     for counts in played {
@@ -61,4 +55,15 @@ fn simulate(first: u64, cases: u64) -> Result<(), String> {
         began.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// The cases of one core.
+fn every_nth(first: u64, cases: u64, core: u64, cores: u64) -> Result<simulator::Counts, String> {
+    let mut seen = simulator::Counts::default();
+    let mut n = core;
+    while n < cases {
+        seen += simulator::play(first.wrapping_add(n))?;
+        n += cores;
+    }
+    Ok(seen)
 }
