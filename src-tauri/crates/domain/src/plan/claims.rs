@@ -48,6 +48,8 @@ fn at_least(agent: &Agent, pools: &[PoolReading], learned: Option<Bytes>) -> Sha
     let devices = devices_of(agent, pools);
     let on_cards = devices.iter().any(|p| p.kind == PoolKind::Vram);
     let parts = parts(&devices);
+    // What conversations leave behind fills up long after a start was measured.
+    let learned = learned.map(|l| l + agent.cache_ram.unwrap_or_default()).unwrap_or_default();
     let mut shares = Shares::new();
     for pool in devices {
         let declared = agent.claim_in(pool.capacity.unwrap_or_default());
@@ -56,7 +58,7 @@ fn at_least(agent: &Agent, pools: &[PoolReading], learned: Option<Bytes>) -> Sha
             ClaimBasis::Share(_) => declared,
             ClaimBasis::KvCache { .. } | ClaimBasis::Memory(_) => Bytes(declared.0.div_ceil(parts)),
         };
-        let here = declared.max(Bytes(learned.unwrap_or_default().0.div_ceil(parts)));
+        let here = declared.max(Bytes(learned.0.div_ceil(parts)));
         let on_device = agent.on_device() && pool.kind != PoolKind::Ram;
         let share = if on_device {
             Share { device: here, host: Bytes::ZERO }
@@ -100,7 +102,7 @@ pub(super) fn parts_in(agent: &Agent, pools: &[PoolReading], pool: &PoolId) -> O
     let declared = declared_claims(agent, pools).get(pool).copied().unwrap_or_default().total();
     let (weights, kv) = match agent.claim {
         ClaimBasis::KvCache { weights, kv_cache, overhead } => {
-            let sum = weights + kv_cache + overhead;
+            let sum = weights + kv_cache + overhead + agent.cache_ram.unwrap_or_default();
             // The unit of ordinary memory beside a card holds neither weights nor cache.
             if devices_of(agent, pools).iter().any(|p| &p.id == pool) {
                 (declared.share(weights.0, sum.0), declared.share(kv_cache.0, sum.0))
