@@ -10,8 +10,8 @@ use api::shapes::plans::{Outcome, OutcomeKind};
 use api::shapes::status::{Failure, Notice, Severity};
 use api::{ApiError, Code};
 use domain::agent::{AgentName, AgentState};
-use domain::memory::{Bytes, Unit};
-use domain::plan::{Action, Goal, Plan, Step, memory_returned, plan, plan_undo};
+use domain::lost::lost_after_stop;
+use domain::plan::{Action, Goal, Plan, Step, plan, plan_undo};
 use domain::pool::{PoolReading, Shares};
 use domain::stack::Agent;
 use engine::{EngineError, ErrorKind};
@@ -256,8 +256,10 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
         ctx.leases.open(agent);
         return Ok(());
     };
-    let (pools_before, measured) = ctx.world.read(&state);
-    let held = measured.get(agent).cloned().or_else(|| live.and_then(|l| l.measured.clone()));
+    let look = ctx.world.read(&state);
+    let held = look.measured.get(agent).or_else(|| live.and_then(|l| l.measured.as_ref()));
+    let held = held.map(|m| m.shares.clone());
+    let pids = live.and_then(|l| l.instance.as_ref()).map(|i| i.pids.clone()).unwrap_or_default();
     ctx.state.tell(Event::Moved { agent: agent.clone(), to: AgentState::Stopping, detail: None }).await;
     let result = engine.stop(agent, STOP_GRACE).await;
     if let Err(error) = result {
@@ -265,7 +267,7 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
         lift_drain(ctx, agent).await;
         return Err(Stuck::Failed { agent: agent.clone(), failure: from_engine(&error) });
     }
-    wait_memory(ctx, agent, &pools_before, held.as_ref()).await;
+    wait_memory(ctx, agent, &look.pools, held.as_ref(), &pids).await;
     ctx.state.tell(Event::Slept { agent: agent.clone() }).await;
     ctx.leases.open(agent);
     read(ctx).await;
@@ -273,35 +275,31 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
     Ok(())
 }
 
-/// Waits until what the agent held is back; what is not after a minute is lost, and said.
-pub(crate) async fn wait_memory(ctx: &Ctx, agent: &AgentName, before: &[PoolReading], held: Option<&Shares>) {
+/// Waits until what the agent held is back; what is not after a minute is lost, and said. `pids` are its processes,
+/// of which one may hang.
+pub(crate) async fn wait_memory(
+    ctx: &Ctx,
+    agent: &AgentName,
+    before: &[PoolReading],
+    held: Option<&Shares>,
+    pids: &[u32],
+) {
     // An agent whose use was never measured promises nothing that could be waited for.
     let Some(held) = held else { return };
     let deadline = Instant::now() + MEMORY_PATIENCE;
     loop {
-        let (now, _) = ctx.world.read(&ctx.state.state());
-        let missing: Vec<(&PoolReading, Bytes)> = before
-            .iter()
-            .filter_map(|b| {
-                let n = now.iter().find(|n| n.id == b.id)?;
-                let share = held.get(&b.id).copied().unwrap_or_default().total();
-                let unit = Unit::for_capacity(b.capacity.unwrap_or_default());
-                let back = b.used.saturating_sub(n.used);
-                (!memory_returned(share, b.used, n.used, unit)).then(|| (b, share.saturating_sub(back)))
-            })
-            .collect();
-        if missing.is_empty() {
+        let now = ctx.world.pools();
+        let hangs = pids.iter().find(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        let holder = hangs.map(|pid| format!("its process {pid}, which does not end,"));
+        let lost = lost_after_stop(&agent.proper(), before, &now, held, holder.as_deref());
+        if lost.is_empty() {
             return;
         }
         if Instant::now() >= deadline {
-            for (pool, bytes) in missing {
-                let amount = bytes.show(Unit::for_capacity(pool.capacity.unwrap_or_default()));
-                let message = format!("{amount} that {} held did not come back.", agent.proper());
-                happened(ctx, Severity::Warning, Some(agent), message.clone());
-                ctx.state.tell(Event::Lost { pool: pool.id.clone(), bytes }).await;
-                let next =
-                    "It is left out of every plan; a restart of the machine brings it back.".to_owned();
-                let notice = Notice { severity: Severity::Warning, message, next };
+            for lost in lost {
+                happened(ctx, Severity::Warning, Some(agent), lost.message.clone());
+                ctx.state.tell(Event::Lost { pool: lost.pool, bytes: lost.bytes }).await;
+                let notice = Notice { severity: Severity::Warning, message: lost.message, next: lost.next };
                 ctx.state.tell(Event::Noticed { key: "lost", notice: Some(notice) }).await;
             }
             return;
@@ -313,8 +311,8 @@ pub(crate) async fn wait_memory(ctx: &Ctx, agent: &AgentName, before: &[PoolRead
 
 /// Reads the machine's figures into the state.
 pub(crate) async fn read(ctx: &Ctx) {
-    let (pools, measured) = ctx.world.read(&ctx.state.state());
-    ctx.state.tell(Event::Read { pools, measured }).await;
+    let look = ctx.world.read(&ctx.state.state());
+    ctx.state.tell(Event::Read(look)).await;
 }
 
 /// After the last step, agents that were found loading come to their end too: the outcome is the profile, not the steps.

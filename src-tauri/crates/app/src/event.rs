@@ -6,9 +6,10 @@ use std::sync::Arc;
 use api::shapes::activity::Event as ActivityEvent;
 use api::shapes::status::{Failure, Notice};
 use domain::agent::{AgentName, AgentState, Stage};
+use domain::footprint::Learned;
 use domain::memory::Bytes;
 use domain::plan::Plan;
-use domain::pool::{PoolId, PoolReading, Shares};
+use domain::pool::{PoolId, PoolReading};
 use domain::stack::Stack;
 use engine::Instance;
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use store::adoptions::Answer;
 use store::confirm::Unconfirmed;
 
 use crate::neighbours::Found;
+use crate::reading::Look;
 use crate::state::{EngineLive, Figures, Operation, StackSource};
 use crate::yielding::Yielded;
 
@@ -76,10 +78,7 @@ pub(crate) enum Event {
         instance: Instance,
         ready: bool,
     },
-    Read {
-        pools: Vec<PoolReading>,
-        measured: BTreeMap<AgentName, Shares>,
-    },
+    Read(Look),
     Figured {
         agent: AgentName,
         figures: Figures,
@@ -109,6 +108,8 @@ pub(crate) enum Event {
         found: Arc<Vec<Found>>,
     },
     Confirming(Option<Arc<Unconfirmed>>),
+    /// What the agents take by their earlier starts, and in words how that moved.
+    Learned(BTreeMap<AgentName, (Learned, Option<String>)>),
     StartTimed {
         agent: AgentName,
         median: f64,

@@ -20,6 +20,7 @@ mod event;
 mod gateway;
 mod health;
 mod images;
+mod learning;
 mod leases;
 mod neighbour_view;
 mod neighbours;

@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use api::shapes::status::{Notice, Severity};
-use domain::agent::AgentName;
+use domain::agent::{AgentName, AgentState};
 use domain::memory::{Bytes, Unit};
 use domain::plan::{Goal, Situation, ledgers};
 use domain::pool::{Ledger, PoolKind};
 use domain::pressure::{Act, Idle, Look, Watch};
+use hardware::{PressureWatch, watch_pressure};
 use tokio::time::Instant;
 
 use crate::activity::happened;
@@ -21,6 +22,8 @@ use crate::state::{Event, State};
 use crate::yielding::is_idle;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Where the kernel tells of stalls: memory may end without any program having waited for it yet.
+const BESIDE_THE_KERNEL: Duration = Duration::from_secs(30);
 const NOTICE: &str = "pressure";
 
 pub(crate) async fn run(ctx: Ctx) {
@@ -28,25 +31,49 @@ pub(crate) async fn run(ctx: Ctx) {
     let mut watch = Watch::default();
     loop {
         ctx.state.until(|s| !s.awake().is_empty() || !watch.is_calm()).await;
+        // Open only while somebody is awake: the kernel counts for whoever listens.
+        let mut kernel = watch_pressure(&ctx.world.machine);
+        while !ctx.state.state().awake().is_empty() || !watch.is_calm() {
+            let stalled = wait(&ctx, &mut kernel, &watch).await;
+            look(&ctx, &mut watch, origin.elapsed(), stalled).await;
+        }
+    }
+}
+
+/// Until it is time to look; whether the kernel said so.
+async fn wait(ctx: &Ctx, kernel: &mut PressureWatch, watch: &Watch) -> bool {
+    let loads = ctx.state.state().agents.values().any(|l| l.state == AgentState::Loading);
+    if !kernel.is_trigger() || !watch.is_calm() || loads {
         tokio::time::sleep(EVERY).await;
-        let state = ctx.state.state();
-        let pools = ctx.world.pools();
-        let situation = Situation { pools, ..Situation::default() };
-        let Ok(ledgers) = ledgers(&state.stack, &situation) else { continue };
-        let Some(look) = Look::of(&ledgers, false) else { continue };
-        let unit = ledgers.first().map_or(Unit::Gb, Ledger::unit);
-        // A switch under way frees or takes by a plan of its own.
-        let idle = if state.operation.is_some() { Vec::new() } else { idle(&state) };
-        if state.operation.is_some() && !watch.is_calm() {
-            continue;
-        }
-        match watch.look(origin.elapsed(), &look, &idle) {
-            Act::Nothing => {}
-            Act::Tell => tell(&ctx, &look, unit, !idle.is_empty()).await,
-            Act::Helpless => helpless(&ctx, &look, unit).await,
-            Act::Release(agent) => release(&ctx, &agent, &idle, unit).await,
-            Act::Calm => ctx.state.tell(Event::Noticed { key: NOTICE, notice: None }).await,
-        }
+        return false;
+    }
+    tokio::select! {
+        () = kernel.next() => true,
+        () = tokio::time::sleep(BESIDE_THE_KERNEL) => false,
+    }
+}
+
+async fn look(ctx: &Ctx, watch: &mut Watch, now: Duration, stalled: bool) {
+    if ctx.state.state().agents.values().any(|l| l.state == AgentState::Loading) {
+        // The highest that it holds while it loads is seen by looking while it loads.
+        carry::read(ctx).await;
+    }
+    let state = ctx.state.state();
+    let situation = Situation { pools: ctx.world.pools(), ..Situation::default() };
+    let Ok(ledgers) = ledgers(&state.stack, &situation) else { return };
+    let Some(look) = Look::of(&ledgers, stalled) else { return };
+    let unit = ledgers.first().map_or(Unit::Gb, Ledger::unit);
+    // A switch under way frees and takes by a plan of its own.
+    if state.operation.is_some() && !watch.is_calm() {
+        return;
+    }
+    let idle = if state.operation.is_some() { Vec::new() } else { idle(&state) };
+    match watch.look(now, &look, &idle) {
+        Act::Nothing => {}
+        Act::Tell => tell(ctx, &look, unit, !idle.is_empty()).await,
+        Act::Helpless => helpless(ctx, &look, unit).await,
+        Act::Release(agent) => release(ctx, &agent, &idle, unit).await,
+        Act::Calm => ctx.state.tell(Event::Noticed { key: NOTICE, notice: None }).await,
     }
 }
 
@@ -60,7 +87,8 @@ fn idle(state: &State) -> Vec<Idle> {
         .filter(|(name, _)| is_idle(state, name))
         .filter(|(name, _)| !state.stack.agent(name).is_some_and(|a| a.pinned))
         .map(|(name, live)| {
-            let shares = live.measured.clone().unwrap_or_else(|| state.reserved(name));
+            let shares =
+                live.measured.as_ref().map(|m| m.shares.clone()).unwrap_or_else(|| state.reserved(name));
             Idle {
                 agent: name.clone(),
                 cost: state.start_seconds.get(name).copied(),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use domain::agent::{AgentName, AgentState};
+use domain::attribution::{self, Measured, Quality, Sources};
 use domain::memory::Bytes;
-use domain::pool::{PoolKind, PoolReading, Share, Shares};
-use engine::Engine as _;
+use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
 use store::adoptions::{Answer, What};
 
 use crate::state::State;
@@ -15,74 +15,138 @@ use crate::world::{PlayedMachine, World};
 impl World {
     /// The pools now, as cheaply as they can be had.
     pub(crate) fn pools(&self) -> Vec<PoolReading> {
-        let held = || rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
         match self.rehearsal.as_ref().map(|r| &r.machine) {
-            Some(PlayedMachine::Small { other }) => vec![rehearsal::machine::reading(&held(), *other)],
-            Some(PlayedMachine::Recorded { moves: Some(playback) }) => {
-                if let Err(error) = playback.follow(&held()) {
-                    tracing::warn!("The recorded machine cannot be moved: {error}");
-                }
+            Some(PlayedMachine::Small { other }) => {
+                let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
+                vec![rehearsal::machine::reading(&held, *other)]
+            }
+            Some(PlayedMachine::Recorded { .. }) | None => {
+                self.follow();
                 self.machine.pools()
             }
-            Some(PlayedMachine::Recorded { moves: None }) | None => self.machine.pools(),
         }
     }
 
     /// The pools now, and what of them is known to be whose.
-    pub(crate) fn read(&self, state: &State) -> (Vec<PoolReading>, BTreeMap<AgentName, Shares>) {
-        let mut measured = BTreeMap::new();
-        let played = self.rehearsal.as_ref().map(|r| &r.machine);
-        if let Some(PlayedMachine::Small { other }) = played {
-            let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
-            let mut pool = rehearsal::machine::reading(&held, *other);
-            let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
-            for (name, live) in &state.agents {
-                if live.instance.is_some() {
-                    let bytes = reported.get(name.as_str()).copied().unwrap_or(0);
-                    let share = Share { device: Bytes(bytes), host: Bytes::ZERO };
-                    measured.insert(name.clone(), Shares::from([(pool.id.clone(), share)]));
-                }
-            }
-            // Stand-ins of others are part of the played machine.
-            for found in state.found.iter().filter(|f| f.neighbour.running) {
-                let bytes = Bytes(hardware::process_memory(&found.neighbour.pids));
-                pool.used += bytes;
-                if let Some(agent) = adopted_as(&state.answers, &found.neighbour.id) {
-                    let share = Share { device: Bytes::ZERO, host: bytes };
-                    measured.insert(agent, Shares::from([(pool.id.clone(), share)]));
-                }
-            }
-            return (vec![pool], measured);
+    pub(crate) fn read(&self, state: &State) -> Look {
+        if let Some(PlayedMachine::Small { other }) = self.rehearsal.as_ref().map(|r| &r.machine) {
+            return self.read_small(state, *other);
         }
-        let pools = self.pools();
+        self.follow();
+        let reading = self.machine.read();
+        let pools = reading.pools;
         let ollama = self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let on_gpu = pools.iter().any(|p| p.device_used.is_some());
+        let mut measured = BTreeMap::new();
         for (name, live) in &state.agents {
             let Some(instance) = &live.instance else { continue };
-            if let Some((device, host)) = ollama.get(name) {
-                measured.insert(name.clone(), of_ollama(&pools, *device, *host));
+            let seen = if let Some((device, host)) = ollama.get(name) {
+                Some(Measured::said(of_ollama(&pools, *device, *host), Quality::Processes))
             } else if live.engine.as_deref() == Some("external") {
-                // Where a GPU holds a part, the processes alone show too little, and the rest would count twice.
                 let found = state
                     .found
                     .iter()
-                    .find(|f| adopted_as(&state.answers, &f.neighbour.id).as_ref() == Some(name) && !on_gpu);
-                let host = Bytes(found.map_or(0, |f| hardware::process_memory(&f.neighbour.pids)));
-                if let Some(ram) = pools.first().filter(|_| host > Bytes::ZERO) {
-                    let share = Share { device: Bytes::ZERO, host };
-                    measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
-                }
-            } else if live.engine.as_deref() == Some(self.processes.id()) && played.is_none() {
-                let Some(ram) = pools.iter().find(|p| p.kind != PoolKind::Vram) else { continue };
-                let host = Bytes(hardware::process_memory(&instance.pids));
-                let share = Share { device: Bytes::ZERO, host };
-                measured.insert(name.clone(), Shares::from([(ram.id.clone(), share)]));
+                    .find(|f| adopted_as(&state.answers, &f.neighbour.id).as_ref() == Some(name));
+                self.of_processes(state, name, &pools, found.map_or(&[], |f| &f.neighbour.pids))
             } else if live.state == AgentState::Loading && !live.baseline.is_empty() {
-                measured.insert(name.clone(), gained(&live.baseline, &pools));
+                let sources = self.sources(&instance.pids);
+                attribution::measure(&live.baseline, &pools, &sources, &state.reserved(name))
+            } else if let Some(known) = &live.measured {
+                Some(attribution::refine(known, &self.sources(&instance.pids)))
+            } else {
+                self.of_processes(state, name, &pools, &instance.pids)
+            };
+            if let Some(seen) = seen {
+                measured.insert(name.clone(), seen);
             }
         }
-        (pools, measured)
+        let doubts =
+            reading.doubts.into_iter().map(|d| (d.pool, format!("{} {}", d.message, d.next))).collect();
+        Look { pools, measured, doubts }
     }
+
+    /// The small machine of a rehearsal: everybody says what he holds.
+    fn read_small(&self, state: &State, other: Bytes) -> Look {
+        let mut measured = BTreeMap::new();
+        let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
+        let mut pool = rehearsal::machine::reading(&held, other);
+        let reported: BTreeMap<&str, u64> = held.iter().map(|(a, b)| (a.as_str(), *b)).collect();
+        for (name, live) in &state.agents {
+            if live.instance.is_some() {
+                let bytes = reported.get(name.as_str()).copied().unwrap_or(0);
+                let share = Share { device: Bytes(bytes), host: Bytes::ZERO };
+                let shares = Shares::from([(pool.id.clone(), share)]);
+                measured.insert(name.clone(), Measured::said(shares, Quality::Step));
+            }
+        }
+        // Stand-ins of others are part of the played machine.
+        for found in state.found.iter().filter(|f| f.neighbour.running) {
+            let bytes = Bytes(hardware::process_memory(&found.neighbour.pids));
+            pool.used += bytes;
+            if let Some(agent) = adopted_as(&state.answers, &found.neighbour.id) {
+                let share = Share { device: Bytes::ZERO, host: bytes };
+                let shares = Shares::from([(pool.id.clone(), share)]);
+                measured.insert(agent, Measured::said(shares, Quality::Processes));
+            }
+        }
+        Look { pools: vec![pool], measured, doubts: BTreeMap::new() }
+    }
+
+    /// What can be read of these processes. On a recorded machine they are not there.
+    fn sources(&self, pids: &[u32]) -> Sources {
+        if !self.machine.is_this_one() || pids.is_empty() {
+            return Sources::default();
+        }
+        let pss = Bytes(hardware::process_memory(pids));
+        Sources {
+            step: None,
+            // One figure for both makers: it is by pool already, each client once.
+            fdinfo: hardware::device_memory(&self.machine, pids).map(|d| d.by_pool),
+            nvml: None,
+            cgroup: pids.first().and_then(|pid| hardware::cgroup_memory(&self.machine, *pid)),
+            pss: (pss > Bytes::ZERO).then_some(pss),
+        }
+    }
+
+    /// What an agent holds whose start was not seen. The processes of one that computes on a GPU alone show too
+    /// little, and the rest would count twice: then what it reserved is taken.
+    fn of_processes(
+        &self,
+        state: &State,
+        name: &AgentName,
+        pools: &[PoolReading],
+        pids: &[u32],
+    ) -> Option<Measured> {
+        let sources = self.sources(pids);
+        // Whole processes of this machine's own: no image's file cache is in their group.
+        let sources = Sources { cgroup: None, ..sources };
+        let measured = attribution::measure(&[], pools, &sources, &Shares::new())?;
+        let has_gpu = pools.iter().any(|p| p.device_used.is_some() || p.kind == PoolKind::Vram);
+        let agent = state.stack.agent(name);
+        let on_device = has_gpu && agent.is_none_or(|a| a.on_device() || !a.is_ours());
+        let held: Bytes = measured.shares.values().map(|s| s.total()).sum();
+        (held > Bytes::ZERO && (measured.quality != Quality::Processes || !on_device)).then_some(measured)
+    }
+
+    /// Moves a recorded machine with what its stand-ins hold.
+    fn follow(&self) {
+        if let Some(PlayedMachine::Recorded { moves: Some(playback) }) =
+            self.rehearsal.as_ref().map(|r| &r.machine)
+        {
+            let held = rehearsal::report::held(&self.rehearsal_folder().join("held")).unwrap_or_default();
+            if let Err(error) = playback.follow(&held) {
+                tracing::warn!("The recorded machine cannot be moved: {error}");
+            }
+        }
+    }
+}
+
+/// One look at the machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) pools: Vec<PoolReading>,
+    pub(crate) measured: BTreeMap<AgentName, Measured>,
+    /// Where two sources of a pool's figures contradict each other, in words.
+    pub(crate) doubts: BTreeMap<PoolId, String>,
 }
 
 /// The agent that a server of others was adopted as.
@@ -105,23 +169,4 @@ fn of_ollama(pools: &[PoolReading], device: u64, host: u64) -> Shares {
         shares.entry(pool.id.clone()).or_default().host += Bytes(host);
     }
     shares
-}
-
-/// What the pools gained since `before`.
-fn gained(before: &[PoolReading], now: &[PoolReading]) -> Shares {
-    before
-        .iter()
-        .filter_map(|b| {
-            let n = now.iter().find(|n| n.id == b.id)?;
-            let total = n.used.saturating_sub(b.used);
-            let device = n.device_used.unwrap_or_default().saturating_sub(b.device_used.unwrap_or_default());
-            // Without a figure of the GPU's own, a card's pool is all the GPU's and ordinary memory none of it.
-            let device = match (n.device_used, n.kind) {
-                (Some(_), _) => device.min(total),
-                (None, PoolKind::Vram) => total,
-                (None, _) => Bytes::ZERO,
-            };
-            Some((b.id.clone(), Share { device, host: total.saturating_sub(device) }))
-        })
-        .collect()
 }

@@ -193,8 +193,8 @@ impl Pending {
             ));
         }
         // The figures a wish is judged by are those of now.
-        let (pools, measured) = ctx.world.read(&self.state);
-        self.apply(Event::Read { pools, measured });
+        let look = ctx.world.read(&self.state);
+        self.apply(Event::Read(look));
         let plan =
             plan(&self.state.stack, &self.state.situation(), &wish.goal).map_err(|e| plan_error(&e))?;
         if plan.starts().next().is_some()

@@ -73,6 +73,7 @@ pub(crate) async fn read_again(ctx: &Ctx) {
     ctx.state.tell(Event::StackRead { stack, hash, source }).await;
     if holds {
         ctx.world.name_external(&ctx.state.state().stack);
+        crate::learning::recall(ctx).await;
     }
 }
 

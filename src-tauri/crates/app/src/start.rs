@@ -247,6 +247,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     }
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
+    crate::learning::recall(&ctx).await;
     crate::yielding::recall(&ctx).await;
     tokio::spawn(crate::yielding::run(ctx.clone()));
     tokio::spawn(crate::pressure::run(ctx.clone()));

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use api::shapes::activity::Event as ActivityEvent;
 use api::shapes::status::{Failure, Notice};
+use domain::advice::KvUse;
 use domain::agent::{AgentName, AgentState, Stage};
+use domain::attribution::{Measured, Quality};
+use domain::footprint::{self, Learned};
+use domain::lost;
 use domain::memory::Bytes;
-use domain::plan::{Action, Plan, Running, Situation, claims};
+use domain::plan::{Action, Plan, Running, Situation, claims, ledgers};
 use domain::pool::{Held, PoolId, PoolReading, Share, Shares};
 use domain::stack::{Agent, Gpu, Profile, Stack};
 use engine::Instance;
@@ -35,7 +39,9 @@ pub(crate) struct AgentLive {
     pub(crate) error: Option<Failure>,
     pub(crate) instance: Option<Instance>,
     pub(crate) engine: Option<String>,
-    pub(crate) measured: Option<Shares>,
+    pub(crate) measured: Option<Measured>,
+    /// The highest that was measured of it while it loaded.
+    pub(crate) peak: Option<Measured>,
     /// The pools just before its start: what they gained since is its own, because starts are serialised.
     pub(crate) baseline: Vec<PoolReading>,
     pub(crate) figures: Figures,
@@ -57,10 +63,23 @@ impl AgentLive {
             instance: None,
             engine: None,
             measured: None,
+            peak: None,
             baseline: Vec::new(),
             figures: Figures::default(),
             kept_log: Arc::default(),
         }
+    }
+
+    /// Takes a new measurement; whether it changed anything.
+    fn measure(&mut self, seen: Measured) -> bool {
+        let total = |m: &Measured| -> Bytes { m.shares.values().map(|s| s.total()).sum() };
+        let loads = matches!(self.state, AgentState::Starting | AgentState::Loading);
+        if loads && self.peak.as_ref().is_none_or(|peak| total(peak) < total(&seen)) {
+            self.peak = Some(seen.clone());
+        }
+        let changed = self.measured.as_ref() != Some(&seen);
+        self.measured = Some(seen);
+        changed
     }
 
     fn enter(&mut self, state: AgentState, now: Timestamp) {
@@ -162,7 +181,13 @@ pub(crate) struct State {
     pub(crate) profile: Option<String>,
     pub(crate) agents: BTreeMap<AgentName, AgentLive>,
     pub(crate) pools: Vec<PoolReading>,
+    /// Where two sources of a pool's figures contradict each other, in words.
+    pub(crate) doubts: BTreeMap<PoolId, String>,
     pub(crate) lost: BTreeMap<PoolId, Bytes>,
+    /// What agents take by their earlier starts, and in words how that moved.
+    pub(crate) learned: BTreeMap<AgentName, (Learned, Option<String>)>,
+    /// What the last week says of each KV cache.
+    pub(crate) kv_use: BTreeMap<AgentName, KvUse>,
     pub(crate) engines: Vec<EngineLive>,
     pub(crate) gateway: Option<String>,
     pub(crate) gateway_error: Option<Failure>,
@@ -203,7 +228,10 @@ impl State {
             profile: None,
             agents,
             pools: Vec::new(),
+            doubts: BTreeMap::new(),
             lost: BTreeMap::new(),
+            learned: BTreeMap::new(),
+            kv_use: BTreeMap::new(),
             engines: Vec::new(),
             gateway: None,
             gateway_error: None,
@@ -269,7 +297,8 @@ impl State {
                     live.start_began = Some(now);
                     live.kept_log = Arc::default();
                     // Nothing yet, which is not the same as unknown.
-                    live.measured = Some(Shares::new());
+                    live.measured = Some(Measured::said(Shares::new(), Quality::Step));
+                    live.peak = None;
                     live.baseline = baseline;
                 }
             }
@@ -326,17 +355,16 @@ impl State {
                 }
                 self.settle(&agent, now);
             }
-            Event::Read { pools, measured } => {
-                let mut changed = self.pools != pools;
-                self.pools = pools;
-                for (agent, shares) in measured {
-                    if let Some(live) = self.agents.get_mut(&agent)
-                        && live.measured.as_ref() != Some(&shares)
-                    {
-                        live.measured = Some(shares);
-                        changed = true;
+            Event::Read(look) => {
+                let mut changed = self.pools != look.pools || self.doubts != look.doubts;
+                self.pools = look.pools;
+                self.doubts = look.doubts;
+                for (agent, seen) in look.measured {
+                    if let Some(live) = self.agents.get_mut(&agent) {
+                        changed |= live.measure(seen);
                     }
                 }
+                changed |= self.look_for_lost();
                 if !changed {
                     return false;
                 }
@@ -389,6 +417,13 @@ impl State {
                 self.found = found;
             }
             Event::Confirming(unconfirmed) => self.unconfirmed = unconfirmed,
+            Event::Learned(learned) => {
+                if self.learned == learned {
+                    return false;
+                }
+                self.learned = learned;
+                self.lay_over(now);
+            }
             Event::StartTimed { agent, median } => {
                 self.start_seconds.insert(agent, median);
             }
@@ -417,7 +452,9 @@ impl State {
 
     /// The stack in force follows from the file and from what was adopted.
     fn lay_over(&mut self, now: Timestamp) {
-        self.stack = overlay::effective(&self.file_stack, &self.answers);
+        let learned = self.learned.iter().map(|(agent, (learned, _))| (agent.clone(), *learned)).collect();
+        self.stack =
+            Arc::new(footprint::apply(&overlay::effective(&self.file_stack, &self.answers), &learned));
         for agent in &self.stack.agents {
             self.agents.entry(agent.name.clone()).or_insert_with(|| AgentLive::asleep(now));
         }
@@ -433,6 +470,27 @@ impl State {
         }
         // An agent that left the file stays in the state while it runs: its memory is still held.
         self.agents.retain(|name, live| stack.agent(name).is_some() || live.instance.is_some());
+    }
+
+    /// What was lost may come back later; whether it did.
+    fn look_for_lost(&mut self) -> bool {
+        if self.lost.is_empty() {
+            return false;
+        }
+        let Ok(ledgers) = ledgers(&self.stack, &self.situation()) else { return false };
+        let mut changed = false;
+        for (reading, ledger) in self.pools.iter().zip(&ledgers) {
+            if let Some(bytes) = self.lost.get_mut(&reading.id) {
+                let still = lost::recovered(*bytes, reading, ledger);
+                changed |= still != *bytes;
+                *bytes = still;
+            }
+        }
+        self.lost.retain(|_, bytes| *bytes > Bytes::ZERO);
+        if self.lost.is_empty() {
+            self.notices.remove("lost");
+        }
+        changed
     }
 
     /// An agent as it is now; of a role, its server.
@@ -508,7 +566,7 @@ impl State {
                 held: Held {
                     agent: name.clone(),
                     reserved: self.reserved(name),
-                    measured: live.measured.clone(),
+                    measured: live.measured.as_ref().map(|m| m.shares.clone()),
                 },
                 in_use: self.in_use(name),
             })

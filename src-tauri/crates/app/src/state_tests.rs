@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::agent::{AgentName, AgentState, Stage};
+use domain::attribution::{Measured, Quality};
 use domain::memory::Bytes;
 use domain::plan::{Goal, plan};
 use domain::pool::{Share, Shares};
@@ -12,6 +13,7 @@ use domain::secret::Secret;
 use engine::{Instance, Phase};
 use jiff::Timestamp;
 
+use crate::reading::Look;
 use crate::state::{Event, Figures, Operation, StackSource, State};
 
 fn named(text: &str) -> AgentName {
@@ -24,7 +26,10 @@ fn household() -> State {
     let mut state =
         State::new(Arc::new(stack), "hash".into(), StackSource::default(), true, Timestamp::UNIX_EPOCH);
     let pool = rehearsal::machine::reading(&[], rehearsal::machine::OTHER);
-    replay(&mut state, [Event::Read { pools: vec![pool], measured: BTreeMap::new() }]);
+    replay(
+        &mut state,
+        [Event::Read(Look { pools: vec![pool], measured: BTreeMap::new(), doubts: BTreeMap::new() })],
+    );
     state
 }
 
@@ -160,9 +165,10 @@ fn a_start_counts_as_nothing_until_it_is_measured() {
         "what others hold does not vanish while an agent starts"
     );
     let share = Share { device: Bytes(3 << 20), host: Bytes::ZERO };
-    let measured = BTreeMap::from([(named("odin"), Shares::from([(ledger.id.clone(), share)]))]);
+    let shares = Shares::from([(ledger.id.clone(), share)]);
+    let measured = BTreeMap::from([(named("odin"), Measured::said(shares, Quality::Step))]);
     let pool = rehearsal::machine::reading(&[("odin".into(), 3 << 20)], rehearsal::machine::OTHER);
-    replay(&mut state, [Event::Read { pools: vec![pool], measured }]);
+    replay(&mut state, [Event::Read(Look { pools: vec![pool], measured, doubts: BTreeMap::new() })]);
     let ledger = &domain::plan::ledgers(&state.stack, &state.situation()).unwrap()[0];
     assert_eq!(ledger.other, rehearsal::machine::OTHER);
 }

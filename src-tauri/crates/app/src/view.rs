@@ -2,15 +2,18 @@
 
 use api::shapes::plans as shape;
 use api::shapes::status::{
-    AgentStatus, ClaimParts, EngineStatus, GatewayStatus, Notice, Pool, PoolAgent, Severity, StackName,
-    Status, Suggestion, Switching, Yielded,
+    AgentStatus, ClaimParts, EngineStatus, Footprint, GatewayStatus, Learned, Notice, Pool, PoolAgent,
+    Severity, StackName, Status, Suggestion, Switching, Yielded,
 };
+use domain::advice;
 use domain::agent::{AgentName, AgentState, Stage};
-use domain::memory::Bytes;
-use domain::plan::{Action, Goal, Plan, PlannedAgent, claims, ledgers, plan};
+use domain::footprint;
+use domain::memory::{Bytes, Unit};
+use domain::plan::{Action, Goal, Plan, PlannedAgent, claims, declared_claims, ledgers, plan};
 use domain::pool::{Ledger, PoolKind, PoolReading, Shares};
 use domain::stack::{Agent, ClaimBasis, Profile};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::state::{AgentLive, Operation, State};
 
@@ -108,11 +111,11 @@ fn pools(state: &State) -> Vec<Pool> {
     match ledgers(&state.stack, &state.situation()) {
         Ok(ledgers) => ledgers.iter().map(|l| pool(state, l)).collect(),
         // What could not be detected is shown as what it is.
-        Err(_) => state.pools.iter().map(pool_unknown).collect(),
+        Err(_) => state.pools.iter().map(|p| pool_unknown(state, p)).collect(),
     }
 }
 
-fn pool_unknown(p: &PoolReading) -> Pool {
+fn pool_unknown(state: &State, p: &PoolReading) -> Pool {
     Pool {
         id: p.id.0.clone(),
         name: p.name.clone(),
@@ -126,7 +129,7 @@ fn pool_unknown(p: &PoolReading) -> Pool {
         lost_bytes: 0,
         available_bytes: 0,
         agents: Vec::new(),
-        doubt: None,
+        doubt: state.doubts.get(&p.id).cloned(),
     }
 }
 
@@ -137,7 +140,7 @@ fn pool(state: &State, l: &Ledger) -> Pool {
         .map(|(name, share)| {
             let reserved = state.reserved(name).get(&l.id).copied().unwrap_or_default();
             let known = state.agents.get(name).and_then(|a| a.measured.as_ref());
-            let measured = known.map(|m| m.get(&l.id).copied().unwrap_or_default());
+            let measured = known.map(|m| m.shares.get(&l.id).copied().unwrap_or_default());
             let parts = state.stack.agent(name).map(|a| parts(a, l.capacity)).unwrap_or_default();
             PoolAgent {
                 agent: name.to_string(),
@@ -148,7 +151,11 @@ fn pool(state: &State, l: &Ledger) -> Pool {
                 weights_bytes: parts.weights_bytes,
                 kv_bytes: parts.kv_bytes,
                 overhead_bytes: parts.overhead_bytes,
-                learned: None,
+                learned: state.learned.get(name).map(|(l, _)| Learned {
+                    steady_bytes: l.steady.0,
+                    peak_bytes: l.peak.0,
+                    starts: l.starts,
+                }),
             }
         })
         .collect();
@@ -165,8 +172,37 @@ fn pool(state: &State, l: &Ledger) -> Pool {
         lost_bytes: l.lost.0,
         available_bytes: l.available().0,
         agents,
-        doubt: None,
+        doubt: doubt(state, l),
     }
+}
+
+/// Figures of a pool, or of an agent in it, that cannot all be right: the machine's first.
+fn doubt(state: &State, l: &Ledger) -> Option<String> {
+    let of_agents = || {
+        state.agents.iter().find_map(|(name, live)| {
+            let doubt = live.measured.as_ref()?.doubt.as_ref()?;
+            live.measured
+                .as_ref()?
+                .shares
+                .contains_key(&l.id)
+                .then(|| format!("{}: {}", name.proper(), doubt.message))
+        })
+    };
+    state.doubts.get(&l.id).cloned().or_else(|| l.doubt().map(|d| d.message)).or_else(of_agents)
+}
+
+/// Planned beside measured.
+fn learned_of(state: &State, agent: &Agent) -> Option<Footprint> {
+    let (learned, drift) = state.learned.get(&agent.name)?;
+    let planned = largest(&declared_claims(agent, &state.pools));
+    Some(Footprint {
+        planned_bytes: planned.0,
+        steady_bytes: learned.steady.0,
+        peak_bytes: learned.peak.0,
+        starts: learned.starts,
+        words: footprint::words(planned, learned),
+        drift: drift.clone(),
+    })
 }
 
 fn parts(agent: &Agent, capacity: Bytes) -> ClaimParts {
@@ -229,14 +265,48 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         error: live.error.clone(),
         start_hint,
         start_refused,
-        footprint: None,
+        footprint: learned_of(state, agent),
         suggestions: suggestions(state, agent),
     }
 }
 
 /// Changes of an agent's stack entry worth a press.
-pub(crate) fn suggestions(_state: &State, _agent: &Agent) -> Vec<Suggestion> {
-    Vec::new()
+pub(crate) fn suggestions(state: &State, agent: &Agent) -> Vec<Suggestion> {
+    let unit = state.pools.first().and_then(|p| p.capacity).map_or(Unit::Gb, Unit::for_capacity);
+    let written = |bytes: Bytes| json!(format!("{:.1} {unit}", bytes.0 as f64 / unit.bytes() as f64));
+    let mut all = Vec::new();
+    if let Some((learned, _)) = state.learned.get(&agent.name)
+        && let Some(accept) = footprint::acceptable(agent, learned)
+        // One start may have been lucky.
+        && learned.starts >= 3
+    {
+        all.push(Suggestion {
+            id: "footprint".to_owned(),
+            key: accept.key.to_owned(),
+            value: written(accept.value),
+            words: format!(
+                "{} takes less than it declares: {}. Writing {} = {} gives {} back.",
+                agent.display_name,
+                footprint::words(largest(&declared_claims(agent, &state.pools)), learned),
+                accept.key,
+                accept.value.show(unit),
+                accept.gives_back.show_down(unit)
+            ),
+            gives_bytes: i64::try_from(accept.gives_back.0).ok(),
+        });
+    }
+    if let Some(seen) = state.kv_use.get(&agent.name)
+        && let Some(advice) = advice::kv_cache(agent, seen, unit)
+    {
+        all.push(Suggestion {
+            id: "kv_peak".to_owned(),
+            key: "kv_cache".to_owned(),
+            value: written(advice.kv_cache),
+            words: advice.words,
+            gives_bytes: Some(advice.gives),
+        });
+    }
+    all
 }
 
 fn largest(shares: &Shares) -> Bytes {

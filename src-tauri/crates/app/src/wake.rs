@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::shapes::status::{Failure, Severity};
 use domain::agent::{AgentState, Stage};
 use domain::memory::{Bytes, Unit};
-use domain::plan::{Headroom, claims, headroom, ledgers};
+use domain::plan::{Headroom, claims, headroom, ledgers, loading_claims};
 use domain::stack::Agent;
 use engine::{Engine, EngineError, ErrorKind, StartProgress};
 use jiff::Timestamp;
@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::{duration, happened};
 use crate::carry::{Ctx, Stuck, fail, read, wait_memory};
-use crate::images;
 use crate::ready::{self, NotReady};
 use crate::state::Event;
 use crate::world::main_capacity;
+use crate::{images, learning};
 
 /// How long a start waits for head-room that its plan counted on.
 const HEADROOM_PATIENCE: Duration = Duration::from_secs(30);
@@ -126,7 +126,7 @@ pub(crate) async fn start(
     }
     look_at_headroom(ctx, agent, cancel).await?;
     let began = Instant::now();
-    let (baseline, _) = ctx.world.read(&ctx.state.state());
+    let baseline = ctx.world.pools();
     ctx.state.tell(Event::Began { agent: name.clone(), baseline }).await;
     let engine = match ctx.world.engine_for(agent).await {
         Ok(engine) => engine,
@@ -169,6 +169,7 @@ pub(crate) async fn start(
     read(ctx).await;
     ctx.state.tell(Event::Ready { agent: name.clone() }).await;
     record_start(ctx, agent, seconds).await;
+    learning::observe(ctx, agent).await;
     happened(
         ctx,
         Severity::Info,
@@ -180,14 +181,17 @@ pub(crate) async fn start(
 
 /// Stops what did not become ready, so that it holds nothing while what ran before comes back.
 async fn end_half_started(ctx: &Ctx, agent: &Agent, engine: &Arc<dyn Engine>) {
-    let (before, measured) = ctx.world.read(&ctx.state.state());
-    let held = measured.get(&agent.name).cloned();
+    let state = ctx.state.state();
+    let look = ctx.world.read(&state);
+    let held = look.measured.get(&agent.name).map(|m| m.shares.clone());
+    let instance = state.agents.get(&agent.name).and_then(|l| l.instance.as_ref());
+    let pids = instance.map(|i| i.pids.clone()).unwrap_or_default();
     ctx.state.tell(Event::Moved { agent: agent.name.clone(), to: AgentState::Stopping, detail: None }).await;
     // Nothing it was doing is worth a long grace.
     if let Err(error) = engine.stop(&agent.name, Duration::from_secs(10)).await {
         tracing::warn!(agent = %agent.name, "It could not be stopped after its failed start: {error}");
     }
-    wait_memory(ctx, &agent.name, &before, held.as_ref()).await;
+    wait_memory(ctx, &agent.name, &look.pools, held.as_ref(), &pids).await;
 }
 
 fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError> {
@@ -239,7 +243,7 @@ async fn look_at_headroom(ctx: &Ctx, agent: &Agent, cancel: &CancellationToken) 
         read(ctx).await;
         let state = ctx.state.state();
         let Ok(ledgers) = ledgers(&state.stack, &state.situation()) else { return Ok(()) };
-        let Headroom::Short { pool, by } = headroom(&ledgers, &claims(agent, &state.pools)) else {
+        let Headroom::Short { pool, by } = headroom(&ledgers, &loading_claims(agent, &state.pools)) else {
             return Ok(());
         };
         let unit = ledgers.iter().find(|l| l.id == pool).map_or(Unit::Gb, domain::pool::Ledger::unit);
