@@ -97,9 +97,13 @@ fn the_domain_stays_pure() {
 #[test]
 fn one_dependency_knows_one_world() {
     let metadata = metadata();
-    for (dependency, room) in
-        [("bollard", "engine"), ("rusqlite", "store"), ("tauri", "asgard-desktop"), ("ksni", "asgard")]
-    {
+    for (dependency, room) in [
+        ("bollard", "engine"),
+        ("rusqlite", "store"),
+        ("tauri", "asgard-desktop"),
+        ("ksni", "asgard"),
+        ("nvml-wrapper", "hardware"),
+    ] {
         for package in metadata["packages"].as_array().unwrap() {
             let name = package["name"].as_str().unwrap();
             let found = dependencies(package).any(|(d, dev)| d == dependency && !dev);

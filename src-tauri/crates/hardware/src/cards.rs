@@ -66,7 +66,7 @@ impl Card {
 
 /// What is asked of the cards. Sensors cost more, and wake a card that sleeps in some kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub enum Ask {
     Memory,
     Everything,
 }

@@ -16,7 +16,7 @@ use domain::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use parse::{Swap, SwapKind, groups, modules, os_release, swaps};
-pub use user::UserFacts;
+pub use user::{UserFacts, user};
 
 use crate::files::{line, names, number, text};
 

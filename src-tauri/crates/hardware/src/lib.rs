@@ -20,6 +20,7 @@ mod pressure;
 mod processes;
 mod reading;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,17 +30,18 @@ use std::time::{Duration, Instant};
 use domain::pool::{PoolId, PoolReading};
 use domain::stack::Gpu;
 
-pub use cards::pci_address;
+pub use cards::{Ask, pci_address};
 pub use fdinfo::{DrmClient, parse as parse_fdinfo};
 pub use kernel::KernelFacts;
-pub use measure::{DeviceMemory, cgroup_memory, device_memory, parse_cgroup, parse_inactive_file};
+pub use measure::{
+    DeviceMemory, cgroup_memory, device_memory, device_memory_of, parse_cgroup, parse_inactive_file,
+};
 pub use meminfo::parse as parse_meminfo;
 pub use nvml::{Answer as NvmlAnswer, Nvml, NvmlDevice, NvmlMemory, NvmlProcess, parse as parse_nvml};
 pub use pressure::{POLL, PressureTrigger, PressureWatch, parse as parse_pressure, watch_pressure};
-pub use processes::{process_memory, top_holders};
+pub use processes::{ProcessTree, process_memory, top_holders};
 pub use reading::{Doubt, GpuReading, MemoryFacts, Pressure, Reading, headroom};
 
-use cards::Ask;
 use pools::Survey;
 
 /// A machine: this one, or a recording of another.
@@ -121,9 +123,19 @@ impl Machine {
         kernel::read(&self.sysroot)
     }
 
+    /// Which process is below which, now.
+    pub fn processes(&self) -> ProcessTree {
+        ProcessTree::read(&self.at("proc"))
+    }
+
+    /// Which of these programs run, by name.
+    pub fn running(&self, names: &[&str]) -> BTreeSet<String> {
+        processes::running(&self.at("proc"), names)
+    }
+
     fn survey(&self, ask: Ask) -> Survey {
         let nvml = self.nvml();
-        let nvidia = nvml.devices();
+        let nvidia = nvml.devices(ask);
         let built_in: Vec<bool> = nvidia.iter().map(NvmlDevice::shares_system_memory).collect();
         let nvidia_holds =
             built_in.contains(&true).then(|| nvml::held_through(&built_in, &nvml.processes())).flatten();
@@ -147,7 +159,7 @@ impl Machine {
 
     /// Whether there is a GPU that the shipped agents can use.
     pub fn has_gpu(&self) -> bool {
-        !cards::read(&self.sysroot, Ask::Memory).is_empty() || !self.nvml().devices().is_empty()
+        !cards::read(&self.sysroot, Ask::Memory).is_empty() || !self.nvml().devices(Ask::Memory).is_empty()
     }
 
     /// The GPU, where it is one of which is known what works on it.

@@ -16,7 +16,8 @@ use crate::cards::Ask;
 use crate::fdinfo::{self, DrmClient};
 use crate::nvml::NvmlProcess;
 use crate::pools::Survey;
-use crate::{Machine, files, processes};
+use crate::processes::ProcessTree;
+use crate::{Machine, files};
 
 /// What processes hold through GPUs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,14 +41,19 @@ impl DeviceMemory {
 ///
 /// The small carve-out of a GPU that shares the system's memory is in no pool, and is not counted.
 pub fn device_memory(machine: &Machine, pids: &[u32]) -> Option<DeviceMemory> {
+    device_memory_of(machine, &machine.processes(), pids)
+}
+
+/// As [`device_memory`], for one who knows the processes already.
+pub fn device_memory_of(machine: &Machine, tree: &ProcessTree, pids: &[u32]) -> Option<DeviceMemory> {
     let survey = machine.survey(Ask::Memory);
     if survey.amd.is_empty() && survey.nvidia.is_empty() {
         return None;
     }
-    let family = processes::family(&machine.at("proc"), pids);
+    let family = tree.family(pids);
     let mut held = DeviceMemory::default();
     if !survey.amd.is_empty() {
-        add_clients(&survey, clients(&machine.at("proc"), &family).ok()?, &mut held)?;
+        add_clients(&survey, clients(tree.proc(), &family).ok()?, &mut held)?;
     }
     if !survey.nvidia.is_empty() {
         add_processes(&survey, &machine.nvml().processes(), &family, &mut held)?;

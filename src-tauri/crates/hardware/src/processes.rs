@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::memory::KIB;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::files;
 
 /// The `n` programs that hold most memory, largest first, all processes of one name together. Shared pages count in
 /// each of them, so this says what is large, not how large exactly; memory held through the GPU is in none.
@@ -34,35 +36,55 @@ fn largest(by_name: BTreeMap<String, u64>, n: usize) -> Vec<(String, u64)> {
 /// The bytes that these processes and all below them hold: their share of shared pages where the kernel tells it to
 /// us (PSS), else what is resident. Processes that are gone hold nothing.
 pub fn process_memory(pids: &[u32]) -> u64 {
-    process_memory_below(Path::new("/proc"), pids)
+    ProcessTree::read(Path::new("/proc")).memory(pids)
 }
 
-fn process_memory_below(proc: &Path, pids: &[u32]) -> u64 {
-    family(proc, pids)
-        .into_iter()
-        .map(|pid| held_by(&proc.join(pid.to_string())))
-        .fold(0, u64::saturating_add)
+/// Which process is below which, at one instant. Finding that out means looking at every process of the machine:
+/// who measures several agents does it once.
+#[derive(Debug, Clone)]
+pub struct ProcessTree {
+    proc: PathBuf,
+    children: BTreeMap<u32, Vec<u32>>,
 }
 
-/// These processes and all below them. Those that are gone stay in.
-pub(crate) fn family(proc: &Path, pids: &[u32]) -> BTreeSet<u32> {
-    if pids.is_empty() {
-        return BTreeSet::new();
+impl ProcessTree {
+    pub(crate) fn read(proc: &Path) -> Self {
+        Self { proc: proc.to_path_buf(), children: children_by_parent(proc) }
     }
-    let children = children_by_parent(proc);
-    let mut seen = BTreeSet::new();
-    let mut waiting = pids.to_vec();
-    while let Some(pid) = waiting.pop() {
-        if seen.insert(pid) {
-            waiting.extend(children.get(&pid).into_iter().flatten());
+
+    /// These processes and all below them. Those that are gone stay in.
+    pub fn family(&self, pids: &[u32]) -> BTreeSet<u32> {
+        let mut seen = BTreeSet::new();
+        let mut waiting = pids.to_vec();
+        while let Some(pid) = waiting.pop() {
+            if seen.insert(pid) {
+                waiting.extend(self.children.get(&pid).into_iter().flatten());
+            }
         }
+        seen
     }
-    seen
+
+    /// As [`process_memory`].
+    pub fn memory(&self, pids: &[u32]) -> u64 {
+        let family = self.family(pids);
+        family.into_iter().map(|pid| held_by(&self.proc.join(pid.to_string()))).fold(0, u64::saturating_add)
+    }
+
+    pub(crate) fn proc(&self) -> &Path {
+        &self.proc
+    }
+}
+
+/// Which of these programs run, by the name that the kernel has of them (at most 15 bytes): "earlyoom".
+pub(crate) fn running(proc: &Path, names: &[&str]) -> BTreeSet<String> {
+    let pids = files::names(proc).into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let named = pids.filter_map(|pid| files::line(&proc.join(pid).join("comm")));
+    named.filter(|name| names.iter().any(|n| n.get(..15).unwrap_or(n) == name)).collect()
 }
 
 fn held_by(process: &Path) -> u64 {
     let value = |file: &str, name: &str| {
-        let text = fs::read_to_string(process.join(file)).ok()?;
+        let text = files::text(&process.join(file))?;
         let rest = text.lines().find_map(|l| l.strip_prefix(name))?.trim();
         rest.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(KIB)
     };
@@ -74,8 +96,7 @@ fn children_by_parent(proc: &Path) -> BTreeMap<u32, Vec<u32>> {
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let pid: Option<u32> = entry.file_name().to_str().and_then(|n| n.parse().ok());
         if let Some(pid) = pid
-            && let Some(parent) =
-                fs::read_to_string(entry.path().join("stat")).ok().as_deref().and_then(parent)
+            && let Some(parent) = files::text(&entry.path().join("stat")).as_deref().and_then(parent)
         {
             children.entry(parent).or_default().push(pid);
         }
@@ -123,8 +144,20 @@ mod tests {
         add(11, 10, &[("status", "Name:\tx\nVmRSS:\t     20 kB\n")]);
         add(12, 11, &[("smaps_rollup", "Pss: 3 kB\n")]);
         add(13, 1, &[("smaps_rollup", "Pss: 5000 kB\n")]);
-        assert_eq!(process_memory_below(proc.path(), &[10, 12, 999]), 123 * KIB);
-        assert_eq!(process_memory_below(proc.path(), &[]), 0);
+        assert_eq!(ProcessTree::read(proc.path()).memory(&[10, 12, 999]), 123 * KIB);
+        assert_eq!(ProcessTree::read(proc.path()).memory(&[]), 0);
+    }
+
+    #[test]
+    fn programs_are_found_by_name() {
+        let proc = tempfile::tempdir().unwrap();
+        for (pid, name) in [("7", "earlyoom\n"), ("8", "systemd-oomdaem\n"), ("acpi", "nohang\n"), ("9", "x")]
+        {
+            fs::create_dir(proc.path().join(pid)).unwrap();
+            fs::write(proc.path().join(pid).join("comm"), name).unwrap();
+        }
+        let found = running(proc.path(), &["earlyoom", "systemd-oomdaemon", "nohang"]);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["earlyoom", "systemd-oomdaem"]);
     }
 
     #[test]

@@ -30,14 +30,12 @@ impl UserFacts {
 pub(super) fn read(sysroot: &Path, groups: &BTreeMap<u32, (String, Vec<String>)>) -> Option<UserFacts> {
     let status = text(&sysroot.join("proc/self/status"))?;
     let passwd = text(&sysroot.join("etc/passwd")).unwrap_or_default();
-    from(&status, &passwd, groups)
+    user(&status, &passwd, groups)
 }
 
-pub(super) fn from(
-    status: &str,
-    passwd: &str,
-    groups: &BTreeMap<u32, (String, Vec<String>)>,
-) -> Option<UserFacts> {
+/// From the texts of `/proc/PID/status` and `/etc/passwd`, and what [`super::groups`] made of `/etc/group`. `None`
+/// where the first does not name a user.
+pub fn user(status: &str, passwd: &str, groups: &BTreeMap<u32, (String, Vec<String>)>) -> Option<UserFacts> {
     let numbers = |name: &str| -> Option<Vec<u32>> {
         let rest = status.lines().find_map(|l| l.strip_prefix(name))?;
         Some(rest.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect())

@@ -13,7 +13,7 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
 use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess, UNNAMED, by_address};
-use crate::cards::pci_address;
+use crate::cards::{Ask, pci_address};
 use crate::meminfo::PLAUSIBLE;
 
 /// `None` where there is no library or no driver.
@@ -37,15 +37,15 @@ impl Library {
 }
 
 impl Nvml for Library {
-    fn devices(&self) -> Vec<NvmlDevice> {
+    fn devices(&self, ask: Ask) -> Vec<NvmlDevice> {
         let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = std::cell::RefCell::new(&mut *seen);
         Self::each(|n, device| {
             let silent = |_| NvmlDevice { name: UNNAMED.to_owned(), ..NvmlDevice::default() };
-            let answer = device.map_or_else(silent, |device| read(&device));
+            let answer = device.map_or_else(silent, |device| read(&device, ask));
             let mut seen = seen.borrow_mut();
             let answer = match (answer.memory, seen.get(&n)) {
-                (NvmlMemory::Unknown, Some(before)) => NvmlDevice { lost: true, ..before.clone() },
+                (NvmlMemory::Unknown, Some(before)) => silent_as(before),
                 (NvmlMemory::Unknown, None) => answer,
                 (NvmlMemory::Known { .. } | NvmlMemory::Unsupported, _) => {
                     seen.insert(n, answer.clone());
@@ -67,22 +67,40 @@ impl Nvml for Library {
     }
 }
 
+/// What is still true of a card that does not answer.
+fn silent_as(before: &NvmlDevice) -> NvmlDevice {
+    NvmlDevice {
+        busy: None,
+        temperature: None,
+        power_milliwatts: None,
+        clock_mhz: None,
+        lost: true,
+        ..before.clone()
+    }
+}
+
 fn address(device: &Device<'_>) -> Option<String> {
     device.pci_info().ok().and_then(|info| pci_address(&info.bus_id))
 }
 
-fn read(device: &Device<'_>) -> NvmlDevice {
-    NvmlDevice {
+fn read(device: &Device<'_>, ask: Ask) -> NvmlDevice {
+    let said = NvmlDevice {
         name: device.name().unwrap_or_else(|_| UNNAMED.to_owned()),
         uuid: device.uuid().ok(),
         pci: address(device),
         memory: memory(device),
         divided: device.mig_mode().is_ok_and(|mode| mode.current != 0),
+        ..NvmlDevice::default()
+    };
+    if ask == Ask::Memory {
+        return said;
+    }
+    NvmlDevice {
         busy: device.utilization_rates().ok().map(|u| u.gpu),
         temperature: device.temperature(TemperatureSensor::Gpu).ok(),
         power_milliwatts: device.power_usage().ok().map(u64::from),
         clock_mhz: device.clock_info(Clock::SM).ok(),
-        lost: false,
+        ..said
     }
 }
 

@@ -11,12 +11,14 @@ use domain::Bytes;
 
 pub use recorded::{Answer, parse};
 
+use crate::cards::Ask;
+
 const UNNAMED: &str = "NVIDIA GPU";
 
 /// The source of the answers: one adapter for the library, one for `nvml.json` of a recording.
 pub trait Nvml {
     /// Every card, by PCI address; those without an address come last. None where there is no library.
-    fn devices(&self) -> Vec<NvmlDevice>;
+    fn devices(&self, ask: Ask) -> Vec<NvmlDevice>;
 
     /// The processes that hold memory of each card, in the order of [`Nvml::devices`]; `None` for a card that does
     /// not say.
@@ -103,3 +105,6 @@ pub(crate) fn held_through(cards: &[bool], processes: &[Option<Vec<NvmlProcess>>
     let bytes = chosen.map(|(_, named)| named.as_ref()?.iter().map(|p| p.memory).sum::<Option<Bytes>>());
     bytes.sum()
 }
+
+#[cfg(test)]
+mod tests;

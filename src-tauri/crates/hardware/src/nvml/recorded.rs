@@ -29,7 +29,7 @@ use domain::Bytes;
 use serde_json::Value;
 
 use super::{Nvml, NvmlDevice, NvmlMemory, NvmlProcess, UNNAMED, by_address};
-use crate::cards::pci_address;
+use crate::cards::{Ask, pci_address};
 use crate::files;
 use crate::meminfo::PLAUSIBLE;
 
@@ -55,7 +55,7 @@ impl Recorded {
 }
 
 impl Nvml for Recorded {
-    fn devices(&self) -> Vec<NvmlDevice> {
+    fn devices(&self, _: Ask) -> Vec<NvmlDevice> {
         self.answers().into_iter().map(|(device, _)| device).collect()
     }
 
