@@ -315,6 +315,7 @@ fn weights(model: &ModelFacts, request: &Request, notes: &mut Vec<String>) -> (B
     if is_llama(request.backend) {
         return (bytes, sureness);
     }
+    let bytes = without_prediction(model, bytes);
     let asked = request.quantization.as_deref().map(str::to_ascii_lowercase);
     let plain = model.quantization.is_none();
     // vLLM turns 32-bit checkpoints into 16-bit ones as it loads them.
@@ -333,6 +334,18 @@ fn weights(model: &ModelFacts, request: &Request, notes: &mut Vec<String>) -> (B
         }
         _ => (loaded, sureness),
     }
+}
+
+/// Files may hold layers for speculative decoding, which vLLM does not load otherwise. Whether they are in a sum of
+/// sizes shows where the shapes account for the sum exactly enough: in 16 bits, and in FP8 where those layers are kept.
+fn without_prediction(model: &ModelFacts, bytes: Bytes) -> Bytes {
+    let Parts { total, prediction, .. } = model.parts;
+    let told_apart = matches!(model.weights, Weights::Exact(_))
+        && model.quantization.as_deref().is_none_or(|q| q == "FP8")
+        && prediction.0 > total.0 / 100;
+    // Nearer to the sum with them than to the sum without.
+    let within = bytes > total + Bytes(prediction.0 / 2) && bytes < total + prediction + prediction;
+    if told_apart && within { bytes.saturating_sub(prediction) } else { bytes }
 }
 
 /// Weights in 16 bits that are brought to `bits` while they are loaded; embeddings and towers stay as they are.

@@ -13,13 +13,15 @@ pub(super) const LLAMA_CPP: Bytes = Bytes(GIB);
 const VLLM_RUNTIME: Bytes = Bytes(3 * GIB + 512 * MIB);
 /// The share of the weights that loading and repacking leave in the allocator.
 const OF_WEIGHTS: (u64, u64) = (25, 1000);
+/// Larger models are loaded piece by piece: their share does not grow for ever.
+const MOST_OF_WEIGHTS: Bytes = Bytes(2 * GIB);
 /// Buffers of the collectives between ranks.
 const COLLECTIVES: Bytes = Bytes(512 * MIB);
 const LLAMA_CPP_RUNTIME: Bytes = Bytes(512 * MIB);
 
 /// On one device. `weights` are those of the whole model.
 ///
-/// vLLM: runtime and graphs, 2.5 % of the weights, the activations of one batch (what enters and leaves a
+/// vLLM: runtime and graphs, 2.5 % of the weights (2 GB at most), the activations of one batch (what enters and leaves a
 /// feed-forward layer, in 16 bits), logits of every sequence in 32 bits, twice; never less than 4 GB. llama.cpp:
 /// half a gigabyte and its compute buffer (logits and the feed-forward layer of one ubatch, the mask of the context),
 /// never less than one; `--cache-ram` is not in it.
@@ -41,6 +43,6 @@ pub(super) fn on_one(model: &ModelFacts, request: &Request, context: u32, weight
     let activations = times(batched, layer.saturating_mul(2));
     let logits = times(u64::from(request.sequences), vocabulary.saturating_mul(8));
     let collectives = if ranks > 1 { COLLECTIVES } else { Bytes::ZERO };
-    let of_weights = Bytes(weights.0 / ranks).share(OF_WEIGHTS.0, OF_WEIGHTS.1);
+    let of_weights = Bytes(weights.0 / ranks).share(OF_WEIGHTS.0, OF_WEIGHTS.1).min(MOST_OF_WEIGHTS);
     (VLLM_RUNTIME + of_weights + activations + logits + collectives).max(VLLM)
 }
