@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::shapes::{activity, agents, chat, images, neighbours, plans, settings, stacks, status};
+use crate::shapes::{activity, agents, chat, doctor, images, neighbours, plans, settings, stacks, status};
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
 macro_rules! requests {
@@ -112,6 +112,10 @@ requests! {
     UndoImage(images::ImageRequest) -> images::Images;
     /// Remove an image that no agent uses.
     RemoveImage(images::ImageRequest) -> images::Images;
+    /// What this machine needs to run the stack; nothing is changed by asking.
+    Doctor(status::Nothing) -> doctor::Doctor;
+    /// The same and more as a text to send, without secrets.
+    DoctorReport(status::Nothing) -> doctor::DoctorReport;
     /// End the controller; agents keep running unless told otherwise.
     Shutdown(settings::ShutdownRequest) -> status::Nothing;
     => stream:

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ts_rs::{Config, TS};
 
 use crate::request;
-use crate::shapes::{activity, agents, chat, images, neighbours, plans, settings, stacks, status};
+use crate::shapes::{activity, agents, chat, doctor, images, neighbours, plans, settings, stacks, status};
 
 /// The whole of `ui/src/lib/backend/types.ts`.
 pub fn generate() -> String {
@@ -126,6 +126,10 @@ pub fn generate() -> String {
         images::Image,
         images::ImageRequest,
         images::TryImageRequest,
+        doctor::Doctor,
+        doctor::DoctorCheck,
+        doctor::DoctorStatus,
+        doctor::DoctorReport,
     );
     let map = request::map(&config);
     for (name, streams, what) in [

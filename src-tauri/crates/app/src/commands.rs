@@ -24,7 +24,7 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::{editing, health, images, neighbours, stacks, view, what_if, yielding};
+use crate::{doctor, editing, health, images, neighbours, stacks, view, what_if, yielding};
 
 /// What Asgard can do, for the faces' hosts.
 #[derive(Clone)]
@@ -161,6 +161,8 @@ impl App {
             Request::TryImage(asked) => json(images::try_on(ctx, &asked).await?),
             Request::UndoImage(asked) => json(images::undo(ctx, &asked).await?),
             Request::RemoveImage(asked) => json(images::remove(ctx, &asked).await?),
+            Request::Doctor(_) => json(doctor::doctor(ctx).await),
+            Request::DoctorReport(_) => json(doctor::report(ctx).await),
             Request::Shutdown(asked) => {
                 if asked.stop_agents {
                     self.wish(Goal::Nobody, "down".to_owned()).await?;

@@ -14,6 +14,7 @@ mod carry;
 mod chat;
 mod commands;
 mod dispatch;
+mod doctor;
 mod editing;
 mod errand;
 mod event;
@@ -49,6 +50,7 @@ mod world;
 mod yielding;
 
 pub use commands::App;
+pub use doctor::{offline_doctor, offline_report};
 pub use offline::{FromState, OfflinePlan, offline_plan};
 pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};

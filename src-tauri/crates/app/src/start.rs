@@ -303,7 +303,7 @@ async fn recall(world: &Arc<World>, state: &mut State) {
 }
 
 /// `BIFROST_PORT` keeps its name from the earlier Bifrost.
-fn gateway_address(options: &Options, listen: SocketAddr) -> SocketAddr {
+pub(crate) fn gateway_address(options: &Options, listen: SocketAddr) -> SocketAddr {
     match options.var("BIFROST_PORT").and_then(|p| p.parse().ok()) {
         Some(port) => SocketAddr::new(listen.ip(), port),
         None => listen,

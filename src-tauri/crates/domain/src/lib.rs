@@ -10,6 +10,7 @@ pub mod advice;
 pub mod agent;
 pub mod attribution;
 pub mod catalog;
+pub mod doctor;
 pub mod estimate;
 pub mod footprint;
 pub mod gpu;

@@ -28,6 +28,7 @@ use domain::secret::Secret;
 use futures_util::stream::BoxStream;
 
 pub use launch::{Identity, Launch, Mount, Program};
+pub use ports::port_holder;
 
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,18 @@ pub(crate) fn holder(proc: &Path, port: u16) -> Option<Holder> {
     }
 }
 
+/// Who listens where 127.0.0.1 is taken: "name (process 7)", "another program"; none where the port is free.
+pub fn port_holder(proc: &Path, port: u16) -> Option<String> {
+    holder(proc, port).map(|holder| named(&holder))
+}
+
+fn named(holder: &Holder) -> String {
+    match holder {
+        Holder::Process { pid, name } => format!("{name} (process {pid})"),
+        Holder::Unknown => "another program".to_owned(),
+    }
+}
+
 /// Every listener that 127.0.0.1 reaches: its socket and its port.
 pub(crate) fn listening(proc: &Path) -> Vec<(u64, u16)> {
     let tables = ["net/tcp", "net/tcp6"].iter().filter_map(|t| fs::read_to_string(proc.join(t)).ok());
@@ -45,11 +57,7 @@ pub(crate) fn listening(proc: &Path) -> Vec<(u64, u16)> {
 
 /// The error for a launch whose port is taken.
 pub(crate) fn taken(agent: &AgentName, port: u16, holder: &Holder) -> EngineError {
-    let who = match holder {
-        Holder::Process { pid, name } => format!("{name} (process {pid})"),
-        Holder::Unknown => "another program".to_owned(),
-    };
-    taken_by(agent, port, &who)
+    taken_by(agent, port, &named(holder))
 }
 
 pub(crate) fn taken_by(agent: &AgentName, port: u16, who: &str) -> EngineError {

@@ -100,6 +100,11 @@ impl Machine {
         self.sysroot == Path::new("/")
     }
 
+    /// Below which folder it is read: "/", or that of a recording.
+    pub fn root(&self) -> &Path {
+        &self.sysroot
+    }
+
     /// The memory pools as they are now.
     pub fn pools(&self) -> Vec<PoolReading> {
         self.survey(Ask::Memory).pools()

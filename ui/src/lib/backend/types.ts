@@ -762,6 +762,46 @@ export type TryImageRequest = { reference: string,
  */
 agent: string, };
 
+export type Doctor = { 
+/**
+ * In an order that stays: memory, swap, kernel, devices, engine, disks, ports, the stack and its profiles.
+ */
+checks: Array<DoctorCheck>, };
+
+export type DoctorCheck = { 
+/**
+ * Stays the same between versions: "gtt_cap", "profile.odin".
+ */
+id: string, title: string, status: DoctorStatus, 
+/**
+ * What is there; of a skip, why nothing can be said.
+ */
+found: string, 
+/**
+ * What would pass.
+ */
+wanted: string, 
+/**
+ * What goes wrong otherwise.
+ */
+why: string, 
+/**
+ * Commands to copy, one a line; given with a warning and a failure, else null.
+ */
+fix: string | null, };
+
+export type DoctorStatus = "pass" | "warn" | "fail" | "skip";
+
+export type DoctorReport = { 
+/**
+ * A name for the file.
+ */
+name: string, 
+/**
+ * Markdown.
+ */
+text: string, };
+
 /** Requests with one answer: payload and response. */
 export interface Requests {
   status: [Nothing, Status];
@@ -809,6 +849,8 @@ export interface Requests {
   try_image: [TryImageRequest, Images];
   undo_image: [ImageRequest, Images];
   remove_image: [ImageRequest, Images];
+  doctor: [Nothing, Doctor];
+  doctor_report: [Nothing, DoctorReport];
   shutdown: [ShutdownRequest, Nothing];
 }
 

@@ -2,6 +2,7 @@
 
 mod chat;
 mod config;
+mod doctor;
 mod health;
 mod logs;
 mod others;
@@ -30,6 +31,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Export { what, write, project } => block_on(stacks::export(screen, what, write, project)),
         Command::Neighbours { what } => block_on(others::neighbours(screen, what)),
         Command::Images { what } => block_on(others::images(screen, what)),
+        Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
         Command::Plan(ask) => plan::run(screen, &ask),
         Command::Status { watch } => block_on(status::run(screen, watch)),
         Command::Switch { profile } => block_on(wish::run(screen, Wish::Switch(profile))),

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: `docker` the program, compose files, privileged containers, restarts by the engine.
 
+mod about;
 mod events;
 mod facts;
 mod image;
@@ -36,6 +37,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+pub use about::About;
 pub use link::{Address, addresses};
 pub use spec::{container_name, spec};
 

@@ -190,6 +190,14 @@ impl Database {
         }
     }
 
+    /// As it is, for somebody who only looks: nothing is made, brought to a newer format or set aside.
+    pub fn look(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_secs(1))?;
+        Ok(Self { connection })
+    }
+
     /// One that is forgotten at the end: for tests, and for going on where no file can be written.
     pub fn in_memory() -> Result<Self> {
         let mut connection = Connection::open_in_memory()?;

@@ -8,6 +8,7 @@ mod keys;
 pub mod presets;
 mod schema;
 mod shape;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use toml_edit::{Document, Item, TableLike};
 use crate::{atomic, identity};
 
 pub use schema::json_schema;
+pub use share::{Shareable, shareable};
 
 /// A stack file has a few kilobytes; what is larger than this is something else by mistake.
 const LARGEST: u64 = 4 << 20;
