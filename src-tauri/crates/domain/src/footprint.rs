@@ -299,9 +299,11 @@ pub fn acceptable(agent: &Agent, learned: &Learned) -> Option<Accept> {
         ClaimBasis::Share(_) => return None,
     };
     let unit = Unit::for_capacity(learned.steady.max(declared));
-    let tenth = unit.of(0.1).0.max(1);
+    // Bytes that a tenth is rounded by are none of the agent's.
+    let tenths =
+        u128::from(measured.0.saturating_sub(8)).saturating_mul(10).div_ceil(u128::from(unit.bytes()));
     // A size of nothing is none in the stack file.
-    let value = Bytes(measured.0.div_ceil(tenth).max(1).saturating_mul(tenth));
+    let value = unit.of(tenths.max(1) as f64 / 10.0);
     let gives_back = declared.saturating_sub(value);
-    (gives_back.0 >= tenth).then_some(Accept { key, value, gives_back })
+    (gives_back >= unit.of(0.1)).then_some(Accept { key, value, gives_back })
 }
