@@ -1,7 +1,7 @@
 //! What is known to work on a GPU, and what is known to crash, hang or lose accuracy: data, each with its source and
 //! date. It warns and never forbids, because a newer image may have mended what an older one could not do.
 
-use crate::stack::{Agent, BackendKind, Gpu};
+use crate::stack::{Agent, BackendKind, Gpu, LoadMode, offload};
 
 /// What became of it when somebody tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum What {
     KvCache(&'static str),
     /// Arguments of the server: any of these, and each of its words after the other.
     Arguments(&'static [&'static [&'static str]]),
+    /// Weights read through a mapping, by the key `load_mode`.
+    Mapped,
     /// A variable of its environment with this value.
     Variable(&'static str, &'static str),
     /// An image whose name holds this.
@@ -223,6 +225,16 @@ pub const GFX1151: &[Entry] = &[
     Entry {
         gpu: Gpu::Gfx1151,
         backend: LLAMA_CPP,
+        what: What::Mapped,
+        name: "load_mode with mmap",
+        verdict: Verdict::Hangs,
+        reason: "More than 20 GB through mmap hangs with ROCm; \"none\" copies instead.",
+        source: "ROCm #6182",
+        date: "2026-06",
+    },
+    Entry {
+        gpu: Gpu::Gfx1151,
+        backend: LLAMA_CPP,
         what: What::Weights(&["q4_k_m", "q4_k", "q5_k", "q6_k", "q8_0"]),
         name: "GGUF weights of the K kinds and Q8_0",
         verdict: Verdict::Works,
@@ -259,6 +271,7 @@ pub fn concerns(gpu: Option<Gpu>, agent: &Agent) -> Vec<Concern> {
                 e.date
             ),
         })
+        .chain(offload(agent).map(|sentence| Concern { verdict: Verdict::Slow, sentence }))
         .collect()
 }
 
@@ -280,6 +293,7 @@ fn concerns_agent(what: What, agent: &Agent) -> bool {
             agent.kv_dtype.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with(prefix))
         }
         What::Arguments(any) => any.iter().any(|words| agent.args.windows(words.len()).any(|w| w == *words)),
+        What::Mapped => matches!(agent.load_mode, Some(LoadMode::Mmap | LoadMode::MmapMlock)),
         // Who reads it takes "1" and "true" for the same.
         What::Variable(name, value) => agent
             .env

@@ -176,11 +176,16 @@ fn what_asgard_sets_cannot_be_set_twice() {
     }
     // Where layers go may be said by either, and not by both.
     for argument in ["-ngl", "--device"] {
-        let agent = Agent { args: vec![argument.to_owned(), "0".to_owned()], ..mimir() };
+        let agent = Agent { args: vec![argument.to_owned(), "none".to_owned()], ..mimir() };
         assert!(launch_with(&agent, &host(), None).is_ok());
-        let error = refusal(&Agent { gpu_layers: Some(4), ..agent });
-        assert!(error.next.contains("`gpu_layers`"), "{error:?}");
+        for gpu_layers in [Some(0), Some(4)] {
+            let error = refusal(&Agent { gpu_layers, ..agent.clone() });
+            assert!(error.next.contains("`gpu_layers`"), "{error:?}");
+        }
     }
+    let which = ["--device", "Vulkan1"].map(str::to_owned).into();
+    let chosen = launch(&Agent { args: which, gpu_layers: Some(20), ..mimir() });
+    assert_eq!((value(&chosen, "--device"), value(&chosen, "--n-gpu-layers")), (Some("Vulkan1"), Some("20")));
     // What has no key is Asgard's default, and the user's word counts.
     let launch = self::launch(&Agent { args: ["-fa", "on"].map(str::to_owned).into(), ..mimir() });
     assert_eq!((value(&launch, "-fa"), value(&launch, "--flash-attn")), (Some("on"), None));
@@ -206,6 +211,9 @@ fn the_environment_is_asgards_first() {
         let error = refusal(&Agent { env, ..agent });
         assert!(error.message.contains(name) && error.next.contains(wants), "{error:?}");
     }
+    let first = BTreeMap::from([("HIP_VISIBLE_DEVICES".to_owned(), "0".to_owned())]);
+    assert!(launch_with(&Agent { env: first.clone(), ..thor() }, &host(), None).is_ok());
+    assert!(refusal(&Agent { env: first, tensor_parallel: 2, ..thor() }).next.contains("`devices`"));
     let env = BTreeMap::from([("VLLM_LOGGING_LEVEL".to_owned(), "DEBUG".to_owned())]);
     let launch = launch(&Agent { env, ..thor() });
     assert_eq!(launch.env.get("VLLM_LOGGING_LEVEL").map(String::as_str), Some("DEBUG"));

@@ -28,6 +28,16 @@ pub(crate) struct Draft {
     pub(crate) endpoint: Option<String>,
     pub(crate) profiles: Vec<String>,
     pub(crate) claim: Option<Claim>,
+    /// Keys that flags became, each once.
+    pub(crate) keys: BTreeMap<&'static str, Said>,
+}
+
+/// What a key of the stack file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    Number(i64),
+    Flag(bool),
+    Text(String),
 }
 
 /// What it takes, as the stack file will say it.

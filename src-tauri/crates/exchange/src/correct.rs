@@ -1,8 +1,8 @@
 //! What is set right in an agent, with the reason.
 
-use domain::stack::BackendKind;
+use domain::stack::{BackendKind, LoadMode};
 
-use crate::agents::Draft;
+use crate::agents::{Draft, Said};
 use crate::known;
 use crate::report::{Report, quoted};
 
@@ -32,7 +32,25 @@ const VLLM_RESERVED: &[&str] = &[
     "--no-enable-auto-tool-choice",
     "--speculative-config",
     "--speculative-model",
+    "-sc",
+    "--num-speculative-tokens",
     "--download-dir",
+    "--config",
+    "--max-num-batched-tokens",
+    "--num-gpu-blocks-override",
+    "--kv-offloading-size",
+    "--kv-offloading-backend",
+    "--pipeline-parallel-size",
+    "-pp",
+    "--data-parallel-size",
+    "-dp",
+    "--data-parallel-size-local",
+    "-dpl",
+    "--enable-prefix-caching",
+    "--no-enable-prefix-caching",
+    "--enforce-eager",
+    "--no-enforce-eager",
+    "--attention-backend",
 ];
 const LLAMA_RESERVED: &[&str] = &[
     "--model",
@@ -60,6 +78,32 @@ const LLAMA_RESERVED: &[&str] = &[
     "-ctv",
     "--model-draft",
     "-md",
+    "--spec-draft-model",
+    "--spec-draft-n-max",
+    "--batch-size",
+    "-b",
+    "--ubatch-size",
+    "-ub",
+    "--cache-ram",
+    "-cram",
+    "--load-mode",
+    "-lm",
+    "--kv-unified",
+    "-kvu",
+    "--no-kv-unified",
+    "-no-kvu",
+    "--kv-unified-per-slot",
+    "--swa-full",
+    "--fit",
+    "-fit",
+    "--fit-target",
+    "-fitt",
+    "--fit-ctx",
+    "-fitc",
+    "--models-dir",
+    "--models-preset",
+    "--models-max",
+    "--models-autoload",
     "--no-jinja",
     "--no-slots",
 ];
@@ -151,7 +195,7 @@ fn environment(draft: &mut Draft, report: &mut Report) {
                 &place,
                 Some(&name),
                 &at,
-                "Left out: vLLM no longer reads it; --attention-backend in args does the same.",
+                "Left out: vLLM no longer reads it; the key attention_backend does the same.",
             );
             return false;
         }
@@ -295,6 +339,11 @@ fn vllm_flags(draft: &mut Draft, report: &mut Report) {
                 &what,
                 "A word of the command belongs to no flag; it was left out.",
             );
+        } else if let Some((key, said)) =
+            vllm_key(&bare, inline(&flag).or(values.first().map(String::as_str)))
+        {
+            report.understood(&place, Some(&name), &at, &format!("It became {key}."));
+            draft.keys.insert(key, said);
         } else if is_reserved(&bare, VLLM_RESERVED, true) {
             report.not_understood(
                 &place,
@@ -348,15 +397,17 @@ fn llama_flags(draft: &mut Draft, report: &mut Report) {
                     format!("{bare} was left out: today it wants on, off or auto, and auto is set."),
                 );
             }
-            "--draft-max" | "--draft" | "--draft-n" => {
-                report.corrected(
-                    &place,
-                    Some(&name),
-                    &at,
-                    format!("{bare} became --spec-draft-n-max, its name today."),
-                );
-                kept.push("--spec-draft-n-max".to_owned());
-                kept.extend(values);
+            flag if llama_key(flag, values.first().map(String::as_str), draft.line.draft_model.is_some()).is_some() => {
+                let drafts = draft.line.draft_model.is_some();
+                if let Some((key, said)) = llama_key(flag, values.first().map(String::as_str), drafts) {
+                    report.understood(&place, Some(&name), &at, &format!("It became {key}."));
+                    // Of the two sizes of a batch the smaller one is that of a pass.
+                    if flag == "-b" || flag == "--batch-size" {
+                        draft.keys.entry(key).or_insert(said);
+                    } else {
+                        draft.keys.insert(key, said);
+                    }
+                }
             }
             _ if !flag.starts_with('-') => {
                 report.not_understood(
@@ -381,27 +432,84 @@ fn llama_flags(draft: &mut Draft, report: &mut Report) {
     draft.line.rest = kept;
 }
 
+/// The value behind an equals sign.
+fn inline(flag: &str) -> Option<&str> {
+    flag.split_once('=').map(|(_, value)| value)
+}
+
+/// The key of the stack file that says the same as a flag of vLLM, where it has a value that the key can have.
+fn vllm_key(flag: &str, value: Option<&str>) -> Option<(&'static str, Said)> {
+    match flag {
+        "--max-num-batched-tokens" => Some(("batched_tokens", count(value)?)),
+        "--enforce-eager" => Some(("eager", Said::Flag(true))),
+        "--no-enforce-eager" => Some(("eager", Said::Flag(false))),
+        "--no-enable-prefix-caching" => Some(("prefix_caching", Said::Flag(false))),
+        "--attention-backend" => {
+            let word =
+                value.filter(|v| !v.is_empty() && !v.starts_with('-') && !v.contains(char::is_control))?;
+            Some(("attention_backend", Said::Text(word.to_owned())))
+        }
+        _ => None,
+    }
+}
+
+/// The same of llama-server. A number of drafted tokens means something beside a draft model only.
+fn llama_key(flag: &str, value: Option<&str>, drafts: bool) -> Option<(&'static str, Said)> {
+    match flag {
+        "--batch-size" | "-b" | "--ubatch-size" | "-ub" => Some(("batched_tokens", count(value)?)),
+        "--cache-ram" | "-cram" => {
+            let mib = value?.parse::<u32>().ok()?;
+            Some(("cache_ram", Said::Text(format!("{mib} MB"))))
+        }
+        "--load-mode" | "-lm" => {
+            let mode = LoadMode::ALL.into_iter().find(|mode| Some(mode.word()) == value)?;
+            Some(("load_mode", Said::Text(mode.word().to_owned())))
+        }
+        "--spec-draft-n-max" | "--draft-max" | "--draft" | "--draft-n" if drafts => {
+            let tokens = value?.parse::<i64>().ok().filter(|n| (1..=64).contains(n))?;
+            Some(("draft_tokens", Said::Number(tokens)))
+        }
+        _ => None,
+    }
+}
+
+fn count(value: Option<&str>) -> Option<Said> {
+    value?.parse::<i64>().ok().filter(|n| (1..=1 << 20).contains(n)).map(Said::Number)
+}
+
 /// llama.cpp once kept every layer on the CPU unless told otherwise; today it fills the GPU.
 fn layers(draft: &mut Draft, report: &mut Report) {
     match draft.line.gpu_layers.take() {
         // All of them, which is what Asgard asks for.
         Some(layers) if layers == "all" || layers.parse::<u32>().is_ok_and(|n| n >= 99) => {}
-        Some(layers) => draft.line.rest.extend(["-ngl".to_owned(), layers]),
+        Some(layers) => match layers.parse::<i64>() {
+            Ok(layers) if layers >= 0 => {
+                draft.keys.insert("gpu_layers", Said::Number(layers));
+            }
+            // "auto", or a number that means it: what fits is planned, and all of them are asked for.
+            _ => {}
+        },
         None if draft.for_cpu => {
             report.corrected(
                 &draft.place,
                 Some(&draft.name),
-                &format!("{}.args", draft.what),
-                "-ngl 0 --device none was added: it was meant for the CPU, and today's llama.cpp would put it on the GPU.",
+                &format!("{}.gpu_layers", draft.what),
+                "gpu_layers = 0 was added: it was meant for the CPU, and today's llama.cpp would put it on the GPU.",
             );
-            let device = draft.line.rest.iter().any(|w| w == "--device" || w == "-dev");
-            draft.line.rest.extend(["-ngl", "0"].map(str::to_owned));
-            if !device {
-                draft.line.rest.extend(["--device", "none"].map(str::to_owned));
-            }
+            draft.keys.insert("gpu_layers", Said::Number(0));
         }
         None => {}
     }
+    let rest = &mut draft.line.rest;
+    let device = rest.iter().position(|w| w == "--device" || w == "-dev");
+    let Some(at) = device else { return };
+    if rest.get(at + 1).is_some_and(|d| d == "none") {
+        // It keeps everything on the processor, whatever the layers say; the key says it too.
+        draft.keys.insert("gpu_layers", Said::Number(0));
+    } else if draft.keys.get("gpu_layers") != Some(&Said::Number(0)) {
+        return;
+    }
+    rest.drain(at..(at + 2).min(rest.len()));
 }
 
 fn is_reserved(flag: &str, reserved: &[&str], shortened: bool) -> bool {

@@ -4,7 +4,7 @@ use domain::memory::GIB;
 use domain::stack::{BackendKind, Tier};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use crate::agents::{Claim, Draft};
+use crate::agents::{Claim, Draft, Said};
 use crate::finish::Settled;
 use crate::known::agent_named;
 
@@ -90,6 +90,16 @@ fn agent(draft: &Draft) -> Table {
             table.insert("share", value(share));
         }
         Some(Claim::Memory(_)) | None => {}
+    }
+    for (key, said) in &draft.keys {
+        table.insert(
+            key,
+            match said {
+                Said::Number(number) => value(*number),
+                Said::Flag(flag) => value(*flag),
+                Said::Text(text) => value(text.as_str()),
+            },
+        );
     }
     if !line.rest.is_empty() {
         table.insert("args", value(line.rest.iter().collect::<Array>()));

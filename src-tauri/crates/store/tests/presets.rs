@@ -157,7 +157,7 @@ fn what_runs_on_the_processor_claims_nothing_of_the_gpu() {
             let device: Bytes = claims(&agent, &pools(strix)).values().map(|s| s.device).sum();
             assert_eq!(device > Bytes::ZERO, gpu.contains(&agent.name.as_str()), "{name} {}", agent.name);
             if device == Bytes::ZERO {
-                assert_eq!(agent.args, ["-ngl", "0", "--device", "none"], "{name} {}", agent.name);
+                assert_eq!(agent.gpu_layers, Some(0), "{name} {}", agent.name);
             }
         }
     }

@@ -6,6 +6,7 @@
 mod changed;
 mod hash;
 mod hub_file;
+mod offload;
 mod quantity;
 pub mod raw;
 mod resolve;
@@ -27,6 +28,7 @@ use crate::pool::PoolId;
 pub use changed::{Diff, changed};
 pub use hash::{agent_hash, hash};
 pub use hub_file::HubFile;
+pub use offload::offload;
 pub use resolve::{Facts, Gpu, Note, Problem, resolve};
 pub use surface::{Surface, SurfaceKind, surface, surface_hash};
 

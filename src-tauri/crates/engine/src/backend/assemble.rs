@@ -122,7 +122,9 @@ pub(super) fn environment(
         } else {
             None
         };
-        if let Some(found) = reserved.iter().find(|r| r.env.contains(&name.as_str())) {
+        // The first card is the one that is counted where none is chosen: to name it changes nothing.
+        let first_card = name.ends_with("_VISIBLE_DEVICES") && value == "0" && chosen_cards(agent).is_empty();
+        if let Some(found) = reserved.iter().find(|r| r.env.contains(&name.as_str()) && !first_card) {
             let next = match found.instead {
                 Instead::Key(key) => {
                     format!("Take {name} out of env and write `{key}` in [agents.{}] instead.", agent.name)
@@ -217,16 +219,20 @@ pub(super) fn has_gpu(order: &Order<'_>) -> bool {
 /// The numbers of the cards that the agent was counted on: those of its `devices` ("gpu0" is 0), else the first
 /// `tensor_parallel`. Empty where there is nothing to choose from.
 fn cards(agent: &Agent, one_by_one: bool) -> Vec<u32> {
+    let chosen = chosen_cards(agent);
+    if chosen.is_empty() && one_by_one && agent.devices.is_empty() { vec![0] } else { chosen }
+}
+
+fn chosen_cards(agent: &Agent) -> Vec<u32> {
     let named: Vec<u32> =
         agent.devices.iter().filter_map(|pool| pool.0.strip_prefix("gpu")?.parse().ok()).collect();
     if !named.is_empty() {
         return named;
     }
-    let of_devices = !agent.devices.is_empty();
-    match agent.tensor_parallel.max(1) {
-        _ if of_devices => Vec::new(),
-        1 if !one_by_one => Vec::new(),
-        parts => (0..parts).collect(),
+    if agent.devices.is_empty() && agent.tensor_parallel > 1 {
+        (0..agent.tensor_parallel).collect()
+    } else {
+        Vec::new()
     }
 }
 

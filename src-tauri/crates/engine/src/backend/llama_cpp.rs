@@ -120,8 +120,9 @@ const RESERVED: &[Reserved] = &[
 ];
 
 /// What says where the layers go, once the key `gpu_layers` does.
-const LAYERS_BY_KEY: &[Reserved] =
-    &[Reserved::key(GPU_LAYERS, "gpu_layers"), Reserved::key(DEVICE, "gpu_layers")];
+const LAYERS_BY_KEY: &[Reserved] = &[Reserved::key(GPU_LAYERS, "gpu_layers")];
+/// Which GPU it is may be said beside a number of layers; that it is none only by that number.
+const DEVICE_BY_KEY: &[Reserved] = &[Reserved::key(DEVICE, "gpu_layers")];
 
 impl Backend for LlamaCpp {
     fn launch(&self, order: &Order<'_>) -> Result<Launch, EngineError> {
@@ -155,8 +156,11 @@ impl Backend for LlamaCpp {
 pub(super) fn line(order: &Order<'_>) -> Result<(Line, Vec<Mount>), EngineError> {
     let agent = order.agent;
     assemble::check_args(agent, RESERVED, Spelling::Exact)?;
-    if agent.gpu_layers.is_some() {
+    if let Some(layers) = agent.gpu_layers {
         assemble::check_args(agent, LAYERS_BY_KEY, Spelling::Exact)?;
+        if layers == 0 || agent.args.windows(2).any(|w| DEVICE.contains(&w[0].as_str()) && w[1] == "none") {
+            assemble::check_args(agent, DEVICE_BY_KEY, Spelling::Exact)?;
+        }
     }
     let place = Place::of(order)?;
     let mut mounts = Vec::new();

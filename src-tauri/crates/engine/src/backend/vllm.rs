@@ -155,7 +155,7 @@ pub(super) fn line(order: &Order<'_>) -> Result<Line, EngineError> {
             );
         }
         Sizing::Share { share, why } => {
-            line.set("--gpu-memory-utilization", two_decimals(*share), why.as_str())
+            line.set("--gpu-memory-utilization", two_decimals(*share), why.as_str());
         }
     }
     kinds(agent, &mut line);
@@ -182,7 +182,7 @@ pub(super) fn line(order: &Order<'_>) -> Result<Line, EngineError> {
             "The beginnings that prompts share are kept, within the KV cache.",
         ),
         Some(false) => {
-            line.switch("--no-enable-prefix-caching", "Nothing of a prompt is kept once it was answered.")
+            line.switch("--no-enable-prefix-caching", "Nothing of a prompt is kept once it was answered.");
         }
         None => {}
     }

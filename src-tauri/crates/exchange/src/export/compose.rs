@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use domain::stack::{Agent, BackendKind, Runs, Stack};
+use domain::stack::{Agent, BackendKind, LoadMode, Runs, Stack};
 
 use super::variables::{self, is_plain, prefixes};
 use super::{Export, left_out};
@@ -247,7 +247,8 @@ fn vllm(agent: &Agent, value: &dyn Fn(&str, &str) -> String, share: &str, words:
     flag("--max-model-len", value("MAX_LEN", &agent.context.to_string()));
     flag("--max-num-seqs", value("MAX_NUM_SEQS", &agent.sequences.to_string()));
     if !gives(agent, &[FORWARD]) {
-        flag(FORWARD, quote(&BATCHED_TOKENS.max(agent.sequences).to_string()));
+        let batched = agent.batched_tokens.unwrap_or(BATCHED_TOKENS);
+        flag(FORWARD, quote(&batched.max(agent.sequences).to_string()));
     }
     if let domain::stack::ClaimBasis::KvCache { kv_cache, .. } = agent.claim {
         let bytes = kv_cache.0 / u64::from(agent.tensor_parallel.max(1));
@@ -272,12 +273,26 @@ fn vllm(agent: &Agent, value: &dyn Fn(&str, &str) -> String, share: &str, words:
         let draft = draft.replace(['"', '\\'], "");
         flag(
             "--speculative-config",
-            quote(&format!("{{\"model\": \"{draft}\", \"num_speculative_tokens\": 5}}")),
+            quote(&format!(
+                "{{\"model\": \"{draft}\", \"num_speculative_tokens\": {}}}",
+                agent.draft_tokens.unwrap_or(5)
+            )),
         );
+    }
+    if let Some(attention) = &agent.attention_backend {
+        flag("--attention-backend", quote(attention));
     }
     if let Some(parser) = &agent.tool_parser {
         flag("--tool-call-parser", quote(parser));
         words.push(quote("--enable-auto-tool-choice"));
+    }
+    match agent.prefix_caching {
+        Some(true) => words.push(quote("--enable-prefix-caching")),
+        Some(false) => words.push(quote("--no-enable-prefix-caching")),
+        None => {}
+    }
+    if agent.eager {
+        words.push(quote("--enforce-eager"));
     }
 }
 
@@ -305,12 +320,30 @@ fn llama_cpp(agent: &Agent, value: &dyn Fn(&str, &str) -> String, words: &mut Ve
         flag("--cache-type-k", quote(dtype));
         flag("--cache-type-v", quote(dtype));
     }
-    for (spellings, value) in crate::correct::LLAMA_DEFAULTS {
-        if !gives(agent, spellings) {
-            flag(spellings[0], quote(value));
+    if let Some(tokens) = agent.draft_tokens {
+        flag("--spec-draft-n-max", quote(&tokens.to_string()));
+    }
+    if let Some(tokens) = agent.batched_tokens {
+        flag("--batch-size", quote(&tokens.to_string()));
+        flag("--ubatch-size", quote(&tokens.to_string()));
+    }
+    let cache_ram = agent.cache_ram.map(|bytes| (bytes.0 >> 20).to_string());
+    for (spellings, default) in crate::correct::LLAMA_DEFAULTS {
+        let own = match spellings[0] {
+            "--cache-ram" => cache_ram.as_deref(),
+            "--load-mode" => agent.load_mode.map(LoadMode::word),
+            _ => None,
+        };
+        if own.is_some() || !gives(agent, spellings) {
+            flag(spellings[0], quote(own.unwrap_or(default)));
         }
     }
-    if agent.on_device() && !gives(agent, &["--n-gpu-layers", "--gpu-layers", "-ngl"]) {
+    if let Some(layers) = agent.gpu_layers {
+        flag("--n-gpu-layers", quote(&layers.to_string()));
+        if layers == 0 {
+            flag("--device", quote("none"));
+        }
+    } else if agent.on_device() && !gives(agent, &["--n-gpu-layers", "--gpu-layers", "-ngl"]) {
         flag("--n-gpu-layers", quote("all"));
     }
     words.extend(["--jinja", "--metrics", "--slots"].map(quote));
