@@ -56,7 +56,7 @@ pub fn sheet_svg(pictures: &[PoolPicture], theme: &Theme, width: u32, height: u3
     let mut body = String::new();
     {
         let backend = SVGBackend::with_string(&mut body, (width * FINE, total * FINE));
-        let paper = Paper::new(backend, f64::from(FINE));
+        let paper = Paper::new(backend, f64::from(FINE), 0.0);
         // Nothing that is drawn here can fail but the font, which is compiled in.
         let _ = draw_sheet(&paper, pictures, theme, f64::from(width), f64::from(height), f64::from(total));
     }
@@ -79,7 +79,7 @@ pub fn png(pictures: &[PoolPicture], theme: &Theme, width: u32, height: u32) -> 
     let mut pixels = vec![0u8; size.0 as usize * size.1 as usize * 3];
     {
         let backend = BitMapBackend::with_buffer(&mut pixels, size);
-        let paper = Paper::new(backend, f64::from(FINE));
+        let paper = Paper::new(backend, f64::from(FINE), 0.16);
         draw_sheet(&paper, pictures, theme, f64::from(width), f64::from(height), f64::from(total))?;
     }
     let not = |e: png::EncodingError| NotDrawn(e.to_string());

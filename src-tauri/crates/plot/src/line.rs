@@ -40,7 +40,7 @@ pub fn line_svg(line: &Line, points: &[LinePoint], theme: &Theme, width: u32, he
     let mut body = String::new();
     {
         let backend = SVGBackend::with_string(&mut body, (width * FINE, height * FINE));
-        let paper = Paper::new(backend, f64::from(FINE));
+        let paper = Paper::new(backend, f64::from(FINE), 0.0);
         // As in `sheet_svg`: nothing here can fail but the font, which is compiled in.
         let _ = draw(&paper, line, points, theme, f64::from(width), f64::from(height));
     }

@@ -28,6 +28,8 @@ pub(crate) enum Anchor {
 pub(crate) struct Paper<DB: DrawingBackend> {
     area: DrawingArea<DB, Shift>,
     scale: f64,
+    /// By how much of its size a text is moved down: the bitmap sets its middle higher than an SVG does.
+    nudge: f64,
 }
 
 fn font_is_there() -> bool {
@@ -40,9 +42,9 @@ fn rgb(colour: Colour) -> RGBColor {
 }
 
 impl<DB: DrawingBackend> Paper<DB> {
-    pub(crate) fn new(backend: DB, scale: f64) -> Self {
+    pub(crate) fn new(backend: DB, scale: f64, nudge: f64) -> Self {
         font_is_there();
-        Self { area: backend.into_drawing_area(), scale }
+        Self { area: backend.into_drawing_area(), scale, nudge }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "bounded to what no picture reaches")]
@@ -114,7 +116,7 @@ impl<DB: DrawingBackend> Paper<DB> {
             .into_font()
             .color(&rgb(colour))
             .pos(Pos::new(horizontal, VPos::Center));
-        self.area.draw(&Text::new(text, (self.px(x), self.px(y)), style)).map_err(not_drawn)
+        self.area.draw(&Text::new(text, (self.px(x), self.px(y + size * self.nudge)), style)).map_err(not_drawn)
     }
 
     /// How wide a text is, in pixels, in the font that is compiled in: one of the wider ones.
@@ -123,7 +125,7 @@ impl<DB: DrawingBackend> Paper<DB> {
         self.area
             .estimate_text_size(&clean(text), &style)
             .map_or(size * 0.6 * text.chars().count() as f64, |(w, _)| {
-                f64::from(w) / self.scale / PLOTTERS_SIZE
+                f64::from(w) / self.scale
             })
     }
 
