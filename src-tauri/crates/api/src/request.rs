@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::shapes::{activity, agents, chat, doctor, images, neighbours, plans, settings, stacks, status};
+use crate::shapes::{
+    activity, agents, chat, doctor, history, images, neighbours, plans, settings, stacks, status,
+};
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
 macro_rules! requests {
@@ -64,6 +66,12 @@ requests! {
     Logs(agents::LogsRequest) -> agents::LogTail;
     /// The latest events, newest first.
     Events(activity::EventsRequest) -> activity::Events;
+    /// What each pool was used for, drawn and in words.
+    History(history::HistoryRequest) -> history::History;
+    /// What the agents' servers said of themselves, each figure a small picture.
+    AgentHistory(history::AgentHistoryRequest) -> history::AgentHistories;
+    /// The picture of the pools as a file, for whoever asks to write down.
+    ExportPicture(history::PictureRequest) -> history::Picture;
     Conversations(status::Nothing) -> chat::Conversations;
     Conversation(chat::ConversationRequest) -> chat::Conversation;
     NewConversation(chat::NewConversation) -> chat::Conversation;

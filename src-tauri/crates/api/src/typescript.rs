@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use ts_rs::{Config, TS};
 
 use crate::request;
-use crate::shapes::{activity, agents, chat, doctor, images, neighbours, plans, settings, stacks, status};
+use crate::shapes::{
+    activity, agents, chat, doctor, history, images, neighbours, plans, settings, stacks, status,
+};
 
 /// The whole of `ui/src/lib/backend/types.ts`.
 pub fn generate() -> String {
@@ -72,6 +74,18 @@ pub fn generate() -> String {
         activity::EventsRequest,
         activity::Events,
         activity::Event,
+        history::PictureTheme,
+        history::PictureFormat,
+        history::HistoryRequest,
+        history::History,
+        history::PoolHistory,
+        history::HistoryMark,
+        history::AgentHistoryRequest,
+        history::AgentHistories,
+        history::AgentHistory,
+        history::FigureHistory,
+        history::PictureRequest,
+        history::Picture,
         chat::ConversationRequest,
         chat::NewConversation,
         chat::SendRequest,

@@ -24,7 +24,7 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::{doctor, editing, health, images, neighbours, stacks, view, what_if, yielding};
+use crate::{doctor, editing, health, history, images, neighbours, stacks, view, what_if, yielding};
 
 /// What Asgard can do, for the faces' hosts.
 #[derive(Clone)]
@@ -103,6 +103,9 @@ impl App {
                 let all = ctx.state.state().events.clone();
                 json(Events { events: all.iter().take(asked.limit as usize).cloned().collect() })
             }
+            Request::History(asked) => json(history::pools(ctx, asked).await?),
+            Request::AgentHistory(asked) => json(history::agents(ctx, asked).await?),
+            Request::ExportPicture(asked) => json(history::export(ctx, asked).await?),
             Request::Conversations(_) => json(chat::list(ctx, &self.replies).await?),
             Request::Conversation(asked) => json(chat::one(ctx, &self.replies, asked.conversation).await?),
             Request::NewConversation(asked) => json(chat::new(ctx, &self.replies, &asked.agent).await?),

@@ -20,6 +20,7 @@ mod errand;
 mod event;
 mod gateway;
 mod health;
+mod history;
 mod images;
 mod learning;
 mod leases;
@@ -51,6 +52,7 @@ mod yielding;
 
 pub use commands::App;
 pub use doctor::{offline_doctor, offline_report};
+pub use history::offline_picture;
 pub use offline::{FromState, OfflinePlan, offline_plan};
 pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};

@@ -199,6 +199,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         listen,
         http,
         database: Arc::new(Mutex::new(opened.database)),
+        recorder: crate::history::Recorder::default(),
         stand_in_image: tokio::sync::Mutex::default(),
         paths,
     });

@@ -61,6 +61,7 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
                 read_figures(&ctx, name, &rates).await;
             }
         }
+        crate::history::record(&ctx).await;
         if state.engines.iter().any(|e| e.error.is_some()) && lookers.any() {
             // An engine that was away has no event that says it is back, unless its event stream does.
             recover::look_at_engines(&ctx).await;

@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) machine: Machine,
     pub(crate) http: reqwest::Client,
     pub(crate) database: Arc<Mutex<Database>>,
+    /// What was recorded last of memory and figures.
+    pub(crate) recorder: crate::history::Recorder,
     /// The tag of the stand-in's image, once it is made.
     pub(crate) stand_in_image: tokio::sync::Mutex<Option<String>>,
 }

@@ -390,6 +390,126 @@ export type Events = { events: Array<Event>, };
 
 export type Event = { time: string, severity: Severity, agent: string | null, message: string, };
 
+export type PictureTheme = "dark" | "light";
+
+export type PictureFormat = "svg" | "png";
+
+export type HistoryRequest = { 
+/**
+ * A pool's id; all pools where null.
+ */
+pool: string | null, 
+/**
+ * How far back, up to a year.
+ */
+hours: number, theme: PictureTheme, 
+/**
+ * Of each picture, in pixels.
+ */
+width: number, height: number, };
+
+export type History = { 
+/**
+ * Empty where no pool is known at all.
+ */
+pools: Array<PoolHistory>, };
+
+export type PoolHistory = { id: string, name: string, 
+/**
+ * Whether anything was recorded in this time.
+ */
+recorded: boolean, 
+/**
+ * The picture: shapes and text alone.
+ */
+svg: string, 
+/**
+ * What it shows, in words.
+ */
+summary: string, 
+/**
+ * RFC 3339.
+ */
+from: string, to: string, marks: Array<HistoryMark>, };
+
+export type HistoryMark = { 
+/**
+ * 0 to 1 of the picture's width.
+ */
+x: number, 
+/**
+ * "14:05 Odin ready in 38 s", in order of time.
+ */
+texts: Array<string>, };
+
+export type AgentHistoryRequest = { 
+/**
+ * An agent's name; all agents where null.
+ */
+agent: string | null, 
+/**
+ * How far back, up to a year.
+ */
+hours: number, theme: PictureTheme, 
+/**
+ * Of each picture, in pixels.
+ */
+width: number, height: number, };
+
+export type AgentHistories = { 
+/**
+ * In the order of the stack; agents of which nothing was recorded in this time are left out.
+ */
+agents: Array<AgentHistory>, };
+
+export type AgentHistory = { agent: string, figures: Array<FigureHistory>, };
+
+export type FigureHistory = { 
+/**
+ * "kv_cache_used", "tokens_per_second", "time_to_first_token", "running", "waiting", "preemptions".
+ */
+figure: string, 
+/**
+ * "KV cache in use".
+ */
+name: string, 
+/**
+ * The latest, in words: "34 %".
+ */
+latest: string, svg: string, 
+/**
+ * What it shows, in words.
+ */
+summary: string, };
+
+export type PictureRequest = { format: PictureFormat, 
+/**
+ * A pool's id; all pools below each other where null.
+ */
+pool: string | null, 
+/**
+ * How far back, up to a year.
+ */
+hours: number, theme: PictureTheme, 
+/**
+ * Of each pool's picture, in pixels; a PNG has twice as many.
+ */
+width: number, height: number, };
+
+export type Picture = { 
+/**
+ * What it may be called: "asgard-memory-24h.svg".
+ */
+name: string, format: PictureFormat, 
+/**
+ * Its bytes, as RFC 4648 base64.
+ */
+base64: string, 
+/**
+ * What it shows, in words.
+ */
+summary: string, };
+
 export type ConversationRequest = { conversation: number, };
 
 export type NewConversation = { agent: string, };
@@ -821,6 +941,9 @@ export interface Requests {
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];
   events: [EventsRequest, Events];
+  history: [HistoryRequest, History];
+  agent_history: [AgentHistoryRequest, AgentHistories];
+  export_picture: [PictureRequest, Picture];
   conversations: [Nothing, Conversations];
   conversation: [ConversationRequest, Conversation];
   new_conversation: [NewConversation, Conversation];

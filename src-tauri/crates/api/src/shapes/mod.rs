@@ -5,6 +5,7 @@ pub mod activity;
 pub mod agents;
 pub mod chat;
 pub mod doctor;
+pub mod history;
 pub mod images;
 pub mod neighbours;
 pub mod plans;
