@@ -96,14 +96,14 @@ fn gone(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }
 
-/// `None` where a card of ours is among the clients and says nothing of memory.
+/// `None` where a client says nothing of memory, or is of a card that is not known.
 fn add_clients(survey: &Survey, clients: Vec<DrmClient>, held: &mut DeviceMemory) -> Option<()> {
     let places = survey.places().amd;
     let host = survey.pools().pop()?.id;
     for client in clients.into_iter().filter(|c| c.driver == "amdgpu") {
         let card = survey.amd.iter().position(|card| card.pci.is_some() && card.pci == client.pci);
         // A single card needs no address.
-        let Some(card) = card.or((survey.amd.len() == 1).then_some(0)) else { continue };
+        let card = card.or((survey.amd.len() == 1).then_some(0))?;
         if client.vram.is_none() && client.gtt.is_none() {
             return None;
         }

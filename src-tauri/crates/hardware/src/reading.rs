@@ -105,6 +105,7 @@ pub fn headroom(reading: &Reading, pool: &PoolId, reserve: Bytes) -> Option<Byte
     // Where the GPU holds more than the system says is in use, what the GPU says counts.
     let free = pool.capacity?.saturating_sub(pool.used);
     let available = reading.memory.available?.min(free).saturating_sub(reserve);
-    let under_cap = pool.device_cap.zip(pool.device_used).map(|(cap, used)| cap.saturating_sub(used));
+    // Without a figure for what the GPU holds, the cap itself still bounds.
+    let under_cap = pool.device_cap.map(|cap| cap.saturating_sub(pool.device_used.unwrap_or_default()));
     Some(under_cap.map_or(available, |free| free.min(available)))
 }

@@ -69,6 +69,16 @@ fn what_cannot_be_read_is_not_nothing() {
     fs::write(root.path().join("proc/10/fdinfo/6"), client("0000:c4:00.0", 9, "drm-memory-gtt: lots"))
         .unwrap();
     assert_eq!(held(&machine, &[10]), None);
+    // A card that is not known: with one card any client is its, with two it is anybody's.
+    fs::write(root.path().join("proc/10/fdinfo/6"), client("0000:99:00.0", 9, "drm-memory-gtt: 1 MiB"))
+        .unwrap();
+    assert_eq!(held(&machine, &[10]), Some(vec![("unified".to_owned(), 301)]));
+    let second = root.path().join("sys/class/drm/card2/device");
+    fs::create_dir_all(&second).unwrap();
+    for (file, text) in [("vendor", "0x1002"), ("mem_info_vram_total", "99999999999")] {
+        fs::write(second.join(file), text).unwrap();
+    }
+    assert_eq!(held(&machine, &[10]), None);
     // No GPU to ask.
     assert_eq!(device_memory(&Machine::new("/nowhere"), &[10]), None);
 }
