@@ -12,6 +12,7 @@ fn main() {
         "dialog_import_write",
         "dialog_confirm",
         "dialog_stop_neighbour",
+        "dialog_save_report",
     ];
     let attributes =
         tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));

@@ -1,9 +1,13 @@
 //! What the page may not do by itself: choosing files, and saying yes to what runs code or touches what others run.
 //! Each is asked in a dialog of the desktop, outside of what the page can draw; the page learns the outcome alone.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use api::shapes::doctor::DoctorReport;
 use api::shapes::neighbours::{Neighbour, Neighbours};
 use api::shapes::stacks::{Confirmation, ImportKind, ImportRequest, SurfaceKind};
 use api::{ApiError, Code};
@@ -209,6 +213,59 @@ fn stop_question(found: &Neighbour, take_place: bool) -> Question {
         yes: if take_place { "Stop and take its place".to_owned() } else { "Stop".to_owned() },
         no: "Leave it running".to_owned(),
     }
+}
+
+/// Writes the report of readiness where the person says. Nothing is overwritten: the file may be somebody's only copy of
+/// something else, and a report is made again in a second.
+#[tauri::command]
+pub(crate) async fn dialog_save_report(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+) -> Result<Option<String>, ApiError> {
+    let report: DoctorReport = read(link.call("doctor_report", json!({})).await?)?;
+    let Some(path) = save_as(&app, report.name).await? else { return Ok(None) };
+    write_new(&path, &report.text)?;
+    Ok(Some(path.display().to_string()))
+}
+
+async fn save_as(app: &AppHandle, name: String) -> Result<Option<PathBuf>, ApiError> {
+    let chosen = ask(app, move |parent, answer| {
+        let chooser = gtk::FileChooserDialog::with_buttons(
+            Some("Save the report"),
+            parent.as_ref(),
+            gtk::FileChooserAction::Save,
+            &[("Cancel", gtk::ResponseType::Cancel), ("Save", gtk::ResponseType::Accept)],
+        );
+        chooser.set_modal(true);
+        chooser.set_default_response(gtk::ResponseType::Accept);
+        chooser.set_current_name(&name);
+        let answer = std::cell::Cell::new(Some(answer));
+        chooser.connect_response(move |chooser, response| {
+            if response == gtk::ResponseType::Accept
+                && let Some(answer) = answer.take()
+            {
+                let _ = answer.send(chooser.filename());
+            }
+            chooser.close();
+        });
+        chooser.show_all();
+    })
+    .await?;
+    Ok(chosen.flatten())
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), ApiError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => failed(
+            format!("{} exists already, and is left as it is.", path.display()),
+            "Choose a name that does not exist yet.",
+        ),
+        _ => failed(
+            format!("{} cannot be written: {error}.", path.display()),
+            "Choose a folder of yours that has room.",
+        ),
+    })
 }
 
 struct Question {

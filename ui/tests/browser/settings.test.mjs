@@ -97,6 +97,11 @@ const VIEWS = {
     await page.getByTestId("images-error").waitFor();
   }],
   gateway: ["rest", async (page) => to(page, "gateway")],
+  readiness: ["rest", async (page) => {
+    await to(page, "readiness");
+    await page.getByTestId("readiness-skipped").locator("summary").click();
+    await page.getByTestId("check-gtt_cap").waitFor();
+  }],
 };
 
 for (const look of ["dark", "light"]) {
@@ -214,11 +219,11 @@ test("the tabs by keyboard", () =>
     await page.getByTestId("nav-settings").click();
     await page.getByTestId("tab-general").focus();
     const seen = [];
-    for (let i = 0; i < 5; i += 1) {
+    for (let i = 0; i < 6; i += 1) {
       await page.keyboard.press("ArrowRight");
       seen.push(await focused(page));
     }
-    assert.deepEqual(seen, ["tab-agents", "tab-stack", "tab-engines", "tab-gateway", "tab-general"]);
+    assert.deepEqual(seen, ["tab-agents", "tab-stack", "tab-engines", "tab-gateway", "tab-readiness", "tab-general"]);
     assert.equal(await page.locator("[role=tab][tabindex='0']").count(), 1);
   }));
 
@@ -287,4 +292,21 @@ test("images: looked for, tried on one agent, taken back, removed", () =>
     await page.getByTestId("remove-image").click();
     await page.getByTestId("remove-confirm").click();
     await page.getByTestId("unused-image").waitFor({ state: "detached" });
+  }));
+
+test("readiness: what to fix with its command, looked at again, and a report", () =>
+  begin("rest", async (page) => {
+    await to(page, "readiness");
+    const counts = page.getByTestId("readiness-counts");
+    await counts.getByText("1 to fix").waitFor();
+    await counts.getByText("2 advised").waitFor();
+    const first = page.getByTestId("readiness-todo").locator("li").first();
+    assert.equal(await first.getAttribute("data-testid"), "check-gtt_cap");
+    assert.match((await first.textContent()) ?? "", /ttm\.pages_limit=32505856/);
+    assert.equal(await page.getByTestId("check-engine").locator("p, pre").count(), 0);
+    await page.getByTestId("check-again").click();
+    await counts.getByText("1 advised").waitFor();
+    await page.getByTestId("readiness-passed").getByTestId("check-swap").waitFor();
+    await page.getByTestId("save-report").click();
+    await page.getByTestId("report-saved").getByText("asgard-report-").waitFor();
   }));

@@ -27,6 +27,8 @@ export interface Dialogs {
   confirmStack(): Promise<boolean>;
   /** Asks once, natively; null when the person said no. */
   stopNeighbour(id: string, takePlace: boolean): Promise<Neighbours | null>;
+  /** Opens the desktop's file dialog and writes the report of readiness; where it is, or null when it was closed. */
+  saveReport(): Promise<string | null>;
 }
 
 export interface Backend {

@@ -58,6 +58,7 @@ export function tauriBackend(): Backend {
       importWrite: () => invoke<Imported | null>("dialog_import_write").catch(rethrow),
       confirmStack: () => invoke<boolean>("dialog_confirm").catch(rethrow),
       stopNeighbour: (id, takePlace) => invoke<Neighbours | null>("dialog_stop_neighbour", { id, takePlace }).catch(rethrow),
+      saveReport: () => invoke<string | null>("dialog_save_report").catch(rethrow),
     },
   };
 }

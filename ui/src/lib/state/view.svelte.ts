@@ -5,7 +5,7 @@ import type { Plan } from "../backend/types";
 export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
 export type Screen = (typeof SCREENS)[number];
 
-export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway"] as const;
+export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway", "readiness"] as const;
 export type SettingsTab = (typeof SETTINGS_TABS)[number];
 
 export interface Preview {

@@ -68,7 +68,7 @@ fn swappiness(facts: &Facts) -> Check {
 fn early_oom(facts: &Facts) -> Check {
     let asked = ask(
         "early_oom",
-        "Early end of a program that takes too much",
+        "earlyoom",
         "earlyoom or systemd-oomd running",
         "It ends one program early, before the desktop freezes; the kernel by itself acts late.",
     );

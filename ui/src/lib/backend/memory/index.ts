@@ -6,6 +6,7 @@ import { unreachable } from "../backend";
 import { GB, MB } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
+import { PlayedDoctor } from "./doctor";
 import { Forms } from "./forms";
 import { PlayedImages } from "./images";
 import { PlayedNeighbours } from "./neighbours";
@@ -25,6 +26,7 @@ class Controller {
   afterLogin: "nothing" | "last_profile" | "base_profile" = "nothing";
   readonly forms: Forms;
   readonly neighbours: PlayedNeighbours;
+  readonly doctor = new PlayedDoctor();
   readonly stacks = new PlayedStacks();
   readonly images: PlayedImages;
   #id = 1000;
@@ -134,6 +136,7 @@ export function memoryBackend(): Backend {
         await Promise.resolve();
         return controller.told(controller.neighbours.stop(id));
       },
+      saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
     setPreference: (key, value) => {
@@ -177,6 +180,9 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return c.images.undo((payload as Payload<"undo_image">).reference);
     case "remove_image":
       return c.images.remove((payload as Payload<"remove_image">).reference);
+    case "doctor":
+      await pause(STEP);
+      return c.doctor.check();
     case "presets":
       return c.stacks.presets();
     case "use_preset": {
