@@ -76,6 +76,7 @@ fn guest(name: AgentName, called: &str) -> Agent {
         context: CONTEXT,
         sequences: 1,
         claim: ClaimBasis::Memory(Bytes::ZERO),
+        basis: domain::stack::Basis::Declared,
         learned: None,
         known_parts: None,
         kv_bytes_per_token: None,

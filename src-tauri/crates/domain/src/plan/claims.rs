@@ -113,6 +113,6 @@ pub(super) fn parts_in(agent: &Agent, pools: &[PoolReading], pool: &PoolId) -> O
         ClaimBasis::Memory(_) | ClaimBasis::Share(_) => (Bytes::ZERO, Bytes::ZERO),
     };
     let overhead = whole.saturating_sub(weights).saturating_sub(kv);
-    let basis = if whole > declared { Basis::Learned } else { Basis::Declared };
+    let basis = if whole > declared { Basis::Learned } else { agent.basis };
     Some(PlannedAgent { agent: agent.name.clone(), weights, kv, overhead, basis })
 }

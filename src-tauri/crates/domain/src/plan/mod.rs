@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::{AgentName, AgentState};
 use crate::memory::Bytes;
 use crate::pool::{CapacityUnknown, Held, Ledger, PoolId, PoolReading, Shares};
+pub use crate::stack::Basis;
 use crate::stack::{ProfileName, Stack};
 
 pub use build::{plan, plan_undo};
@@ -94,14 +95,6 @@ pub struct Step {
     pub seconds: Option<f64>,
     pub reason: String,
     pub pools: Vec<StepPool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Basis {
-    Declared,
-    Estimated,
-    Learned,
 }
 
 /// What an agent's claim in a pool is made of. The parts of a whole claim given in one number are zero but the last.

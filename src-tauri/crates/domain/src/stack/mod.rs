@@ -145,6 +145,18 @@ pub struct KnownParts {
     pub overhead: Bytes,
 }
 
+/// Where the figures of a claim come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The stack file gives them, or the preset data of a shipped model do.
+    Declared,
+    /// From the model's own files: what they say of its weights and its cache.
+    Estimated,
+    /// Measured at earlier starts, where that is more.
+    Learned,
+}
+
 /// How an agent is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runs {
@@ -217,6 +229,8 @@ pub struct Agent {
     pub context: u32,
     pub sequences: u32,
     pub claim: ClaimBasis,
+    /// Where the weights in the claim come from.
+    pub basis: Basis,
     /// What its earlier starts took: nothing of the file. Plans count it where it is above the claim.
     pub learned: Option<Learned>,
     /// What a claim in one number is made of, where that is known: the KV cache is what these leave of it.

@@ -16,6 +16,7 @@ use super::raw::{RawGateway, RawLimit, RawStack};
 use super::suggest::instead_of;
 use super::{Agent, Gateway, MemoryLimits, Profile, Runs, Stack};
 use crate::agent::AgentName;
+use crate::estimate::ModelFacts;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
 
@@ -24,6 +25,9 @@ use crate::pool::PoolId;
 pub struct Facts {
     /// Sizes on disk of models that are plain files (GGUF paths), by the path as written.
     pub file_sizes: BTreeMap<String, Bytes>,
+    /// What the models' own files say, by the model as written (`model`, `draft_model`). Where an agent's is here, its
+    /// weights, its cache and its limit come from it, before the preset data of [`crate::catalog`].
+    pub models: BTreeMap<String, ModelFacts>,
     /// 1 for a real machine. 1024 for a rehearsal, whose stack is written in MB for GB: the known figures of models
     /// (weights, overhead, KV bytes per token) are divided by it, so that every sum is the same in a smaller unit.
     pub scale: u64,

@@ -45,6 +45,7 @@ pub(crate) fn agent(text: &str, claim: f64) -> Agent {
         context: 32_768,
         sequences: 4,
         claim: ClaimBasis::Memory(gb(claim)),
+        basis: domain::stack::Basis::Declared,
         learned: None,
         known_parts: None,
         kv_bytes_per_token: None,

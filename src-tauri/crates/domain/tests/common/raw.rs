@@ -48,6 +48,7 @@ pub(crate) fn good() -> RawStack {
 
 pub(crate) fn facts() -> Facts {
     Facts {
+        models: BTreeMap::new(),
         scale: 1,
         gpu: None,
         file_sizes: BTreeMap::from([("/m/small.gguf".to_owned(), Bytes(98_362_432))]),

@@ -120,6 +120,7 @@ fn agent(name: &str, chance: &mut Chance, largest: u64, cards: usize) -> Agent {
         context: 32_768,
         sequences: 4,
         claim,
+        basis: domain::stack::Basis::Declared,
         learned: None,
         known_parts: None,
         kv_bytes_per_token: None,

@@ -55,6 +55,7 @@ pub(crate) fn norse((name, tier, port, model, weights, kv, overhead, parser): Ro
             kv_cache: Bytes::gb(kv),
             overhead: Bytes::gb(overhead),
         },
+        basis: domain::stack::Basis::Declared,
         learned: None,
         known_parts: None,
         kv_bytes_per_token: None,

@@ -142,7 +142,7 @@ pub fn check_on(file: &Path, text: &str, scale: u64, gpu: Option<Gpu>) -> Result
             "Correct this line; `asgard config schema` describes every key.".to_owned(),
         )]
     })?;
-    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu };
+    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu, ..Facts::default() };
     resolve(&raw, &facts).map_err(|problems| {
         let mut found: Vec<FileProblem> = problems
             .into_iter()

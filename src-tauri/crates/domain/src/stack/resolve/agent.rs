@@ -1,18 +1,20 @@
 //! One agent's own keys.
 
 mod claim;
+mod known;
 mod runs;
 mod tuning;
 
 use std::time::Duration;
 
+use self::known::Wanted;
 use super::super::quantity::{quoted, size, time};
 use super::super::raw::{RawAgent, RawSize, RawTime};
 use super::super::suggest::instead_of;
-use super::super::{Agent, BackendKind, ClaimBasis, HubFile, Runs, Tier, hub_file};
+use super::super::{Agent, BackendKind, Basis, ClaimBasis, HubFile, Runs, Tier, hub_file};
 use super::{Facts, Findings};
 use crate::agent::AgentName;
-use crate::catalog::{KnownModel, known_model};
+use crate::catalog::known_model;
 use crate::memory::Bytes;
 use crate::pool::PoolId;
 
@@ -51,14 +53,26 @@ impl<'a> AgentCheck<'a> {
         let model = self.model(backend);
         let catalog = model.and_then(known_model);
         let port = self.port(runs.as_ref());
-        let context = self.context(catalog);
+        let limit = self.model_facts().and_then(|f| f.max_context).or(catalog.map(|m| m.max_context));
+        let context = self.context(limit);
         let sequences = self.number("sequences", raw.sequences, MOST_SEQUENCES).unwrap_or(SEQUENCES);
         let devices = self.devices();
         let tensor_parallel = self.tensor_parallel(devices.len());
-        let kv_bytes_per_token = catalog.and_then(|m| self.kv_bytes_per_token(m));
-        let claim = backend.and_then(|b| self.claim(b, catalog, kv_bytes_per_token, context, sequences));
         let tuning = self.tuning(backend);
-        let known_parts = backend.and_then(|b| self.known_parts(b, catalog));
+        let wanted = backend.map(|backend| Wanted {
+            backend,
+            context,
+            sequences,
+            tensor_parallel,
+            batched_tokens: tuning.batched_tokens,
+        });
+        let known = wanted.map(|w| self.known(w, catalog)).unwrap_or_default();
+        let claim = wanted.and_then(|w| self.claim(w, &known));
+        let known_parts = backend.and_then(|b| self.known_parts(b, &known));
+        let basis = match claim {
+            Some(ClaimBasis::KvCache { .. }) if raw.weights.is_none() => known.basis,
+            _ => None,
+        };
         self.env();
         self.look();
         let tier = self.tier();
@@ -99,9 +113,10 @@ impl<'a> AgentCheck<'a> {
             context,
             sequences,
             claim: claim?,
+            basis: basis.unwrap_or(Basis::Declared),
             learned: None,
             known_parts,
-            kv_bytes_per_token,
+            kv_bytes_per_token: known.kv_bytes_per_token,
             dtype: raw.dtype.clone(),
             quantization: owned(catalog.map(|m| m.quantization), &raw.quantization),
             kv_dtype: raw.kv_dtype.clone(),
@@ -368,8 +383,8 @@ impl<'a> AgentCheck<'a> {
         port
     }
 
-    fn context(&mut self, catalog: Option<&KnownModel>) -> u32 {
-        let longest = catalog.map_or(MOST_CONTEXT, |m| m.max_context);
+    fn context(&mut self, limit: Option<u32>) -> u32 {
+        let longest = limit.unwrap_or(MOST_CONTEXT);
         let Some(context) = self.number("context", self.raw.context, MOST_CONTEXT) else {
             return CONTEXT.min(longest);
         };

@@ -2,6 +2,7 @@
 
 use super::super::super::quantity::quoted;
 use super::super::super::{BackendKind, ClaimBasis};
+use super::known::{Known, Wanted};
 use super::{AgentCheck, is_gguf};
 use crate::catalog::KnownModel;
 use crate::memory::{Bytes, GIB, MIB, Unit};
@@ -11,15 +12,9 @@ const VLLM_OVERHEAD: Bytes = Bytes(4 * GIB);
 const LLAMA_CPP_OVERHEAD: Bytes = Bytes(GIB);
 
 impl AgentCheck<'_> {
-    pub(super) fn claim(
-        &mut self,
-        backend: BackendKind,
-        catalog: Option<&KnownModel>,
-        kv_bytes_per_token: Option<u64>,
-        context: u32,
-        sequences: u32,
-    ) -> Option<ClaimBasis> {
+    pub(super) fn claim(&mut self, wanted: Wanted, known: &Known) -> Option<ClaimBasis> {
         let raw = self.raw;
+        let backend = wanted.backend;
         let given: Vec<&str> = [
             ("kv_cache", raw.kv_cache.is_some()),
             ("memory", raw.memory.is_some()),
@@ -29,8 +24,6 @@ impl AgentCheck<'_> {
         .filter(|(_, given)| *given)
         .map(|(key, _)| *key)
         .collect();
-        let context_takes =
-            kv_bytes_per_token.map(|per_token| Bytes(per_token.saturating_mul(u64::from(context))));
         if raw.kv_cache.is_none() && (raw.weights.is_some() || raw.overhead.is_some()) {
             let key = if raw.weights.is_some() { "weights" } else { "overhead" };
             let path = ["agents", self.name.as_str(), key];
@@ -40,7 +33,7 @@ impl AgentCheck<'_> {
             // What somebody else runs holds what it holds; a figure only helps to tell it from other programs.
             [] if backend == BackendKind::External => Some(ClaimBasis::Memory(Bytes::ZERO)),
             [] => {
-                let next = match context_takes {
+                let next = match known.least {
                     Some(takes) => format!(
                         "Write kv_cache = \"{}\" or more, or the whole claim as memory = \"...\".",
                         self.written_up(takes)
@@ -56,7 +49,7 @@ impl AgentCheck<'_> {
                 );
                 None
             }
-            ["kv_cache"] => self.kv_claim(backend, catalog, context_takes, context, sequences),
+            ["kv_cache"] => self.kv_claim(wanted, known),
             ["memory"] => self.size("memory", raw.memory.as_ref()).map(ClaimBasis::Memory),
             ["share"] => self.share(),
             [first, second, ..] => {
@@ -89,37 +82,32 @@ impl AgentCheck<'_> {
         None
     }
 
-    fn kv_claim(
-        &mut self,
-        backend: BackendKind,
-        catalog: Option<&KnownModel>,
-        context_takes: Option<Bytes>,
-        context: u32,
-        sequences: u32,
-    ) -> Option<ClaimBasis> {
+    fn kv_claim(&mut self, wanted: Wanted, known: &Known) -> Option<ClaimBasis> {
         let raw = self.raw;
         let kv_cache = self.size("kv_cache", raw.kv_cache.as_ref());
-        if let (Some(kv_cache), Some(takes)) = (kv_cache, context_takes) {
-            self.kv_is_enough(kv_cache, takes, context, sequences);
+        if let Some(kv_cache) = kv_cache {
+            self.kv_is_enough(kv_cache, wanted, known);
         }
         let written = self.size("weights", raw.weights.as_ref());
-        let weights = written
-            .or_else(|| self.facts.file_sizes.get(raw.model.as_deref()?).copied())
-            .or_else(|| catalog.map(|m| self.scaled(m.weights)));
+        let weights = written.or(known.weights);
         if weights.is_none() && raw.weights.is_none() && raw.model.is_some() {
             self.weights_unknown();
         }
-        let usual = match backend {
-            BackendKind::Vllm => catalog.map_or(VLLM_OVERHEAD, |m| m.vllm_overhead),
-            BackendKind::LlamaCpp => LLAMA_CPP_OVERHEAD,
-            BackendKind::External | BackendKind::Ollama => Bytes::ZERO,
-        };
-        let usual = self.scaled(usual);
         let overhead = match &raw.overhead {
-            None => Some(usual),
+            None => Some(self.usual_overhead(wanted.backend, known)),
             written => self.size("overhead", written.as_ref()),
         };
         Some(ClaimBasis::KvCache { weights: weights?, kv_cache: kv_cache?, overhead: overhead? })
+    }
+
+    /// What a server takes beyond weights and cache, where the file does not say it.
+    pub(super) fn usual_overhead(&self, backend: BackendKind, known: &Known) -> Bytes {
+        let usual = match backend {
+            BackendKind::Vllm => VLLM_OVERHEAD,
+            BackendKind::LlamaCpp => LLAMA_CPP_OVERHEAD,
+            BackendKind::External | BackendKind::Ollama => return Bytes::ZERO,
+        };
+        known.overhead.unwrap_or_else(|| self.scaled(usual))
     }
 
     fn weights_unknown(&mut self) {
@@ -137,11 +125,17 @@ impl AgentCheck<'_> {
     }
 
     /// A cache below one context cannot hold the conversation it promises; below all of them they take turns.
-    fn kv_is_enough(&mut self, kv_cache: Bytes, one: Bytes, context: u32, sequences: u32) {
+    fn kv_is_enough(&mut self, kv_cache: Bytes, wanted: Wanted, known: &Known) {
+        let (Some(one), Some(all)) = (known.one, known.all) else { return };
+        let Wanted { context, sequences, .. } = wanted;
         let unit = self.unit();
+        let path = ["agents", self.name.as_str(), "kv_cache"];
         if kv_cache < one {
             let per_token = one.0 / u64::from(context.max(1));
-            let fitting = kv_cache.0.checked_div(per_token).unwrap_or_default();
+            let fitting = match self.longest(wanted, kv_cache) {
+                Some(longest) => u64::from(longest),
+                None => kv_cache.0.checked_div(per_token).unwrap_or_default(),
+            };
             self.problem(
                 "kv_cache",
                 format!(
@@ -151,15 +145,19 @@ impl AgentCheck<'_> {
                 ),
                 format!(
                     "Write kv_cache = \"{}\" or more, or context = {} or less.",
-                    self.written_up(one),
+                    self.written_up(known.least.unwrap_or(one)),
                     fitting.max(1)
                 ),
             );
-            return;
-        }
-        let all = Bytes(one.0.saturating_mul(u64::from(sequences)));
-        if kv_cache < all {
-            let path = ["agents", self.name.as_str(), "kv_cache"];
+        } else if kv_cache < known.least.unwrap_or(one) {
+            self.found.note(
+                &path,
+                format!(
+                    "One context fits exactly, and newer versions of vLLM set one block aside: they start with \"{}\" or more.",
+                    self.written_up(known.least.unwrap_or(one))
+                ),
+            );
+        } else if kv_cache < all {
             self.found.note(
                 &path,
                 format!(
@@ -189,7 +187,7 @@ impl AgentCheck<'_> {
     }
 
     /// A figure of a real machine, in the size of this one.
-    fn scaled(&self, bytes: Bytes) -> Bytes {
+    pub(super) fn scaled(&self, bytes: Bytes) -> Bytes {
         bytes.share(1, self.facts.scale.max(1))
     }
 

@@ -3,8 +3,8 @@
 use super::super::super::quantity::size;
 use super::super::super::{BackendKind, KnownParts, LoadMode};
 use super::AgentCheck;
-use crate::catalog::KnownModel;
-use crate::memory::{Bytes, GIB};
+use super::known::Known;
+use crate::memory::Bytes;
 
 /// A draft of more tokens than this is hardly ever right to its end.
 const MOST_DRAFT_TOKENS: u32 = 64;
@@ -67,26 +67,18 @@ impl AgentCheck<'_> {
     }
 
     /// What a claim in one number is made of. Problems of `weights` and `overhead` are said where the claim is read.
-    pub(super) fn known_parts(
-        &self,
-        backend: BackendKind,
-        catalog: Option<&KnownModel>,
-    ) -> Option<KnownParts> {
+    pub(super) fn known_parts(&self, backend: BackendKind, known: &Known) -> Option<KnownParts> {
         let raw = self.raw;
         if raw.memory.is_none() && raw.share.is_none() {
             return None;
         }
-        let scaled = |bytes: Bytes| bytes.share(1, self.facts.scale.max(1));
         let written = |key: &Option<_>| key.as_ref().and_then(|text| size(text).ok());
-        let weights = written(&raw.weights)
-            .or_else(|| self.facts.file_sizes.get(raw.model.as_deref()?).copied())
-            .or_else(|| catalog.map(|m| scaled(m.weights)))?;
+        let weights = written(&raw.weights).or(known.weights)?;
         let usual = match backend {
-            BackendKind::Vllm => catalog.map_or(Bytes(4 * GIB), |m| m.vllm_overhead),
-            BackendKind::LlamaCpp => Bytes(GIB),
+            BackendKind::Vllm | BackendKind::LlamaCpp => self.usual_overhead(backend, known),
             BackendKind::External | BackendKind::Ollama => return None,
         };
-        let overhead = written(&raw.overhead).unwrap_or_else(|| scaled(usual));
+        let overhead = written(&raw.overhead).unwrap_or(usual);
         Some(KnownParts { weights, overhead })
     }
 
