@@ -3,10 +3,10 @@
 mod draw;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::shapes::history::{
-    AgentHistories, AgentHistoryRequest, History, HistoryRequest, Picture, PictureRequest,
+    AgentHistories, AgentHistoryRequest, History, HistoryRequest, Picture, PictureRequest, PictureTheme,
 };
 use api::{ApiError, Code};
 use domain::memory::Bytes;
@@ -137,11 +137,10 @@ fn due(last: Option<&(Timestamp, Sample)>, sample: &Sample, now: Timestamp) -> b
 pub(crate) async fn pools(ctx: &Ctx, asked: HistoryRequest) -> Result<History, ApiError> {
     let now = Timestamp::now();
     draw::checked(asked.hours)?;
-    let household = household(&ctx.state.state());
-    if let Some(pool) = &asked.pool {
-        draw::pool_known(&household, pool)?;
-    }
-    on(ctx, move |db| draw::pools(db, &household, &asked, now)).await
+    let household = Arc::new(household(&ctx.state.state()));
+    let wanted = (asked.pool.clone(), asked.hours, asked.theme, asked.width);
+    let read = read(ctx, household.clone(), wanted, now).await?;
+    off(move || Ok(draw::pools(read, &household, &asked))).await
 }
 
 pub(crate) async fn agents(ctx: &Ctx, asked: AgentHistoryRequest) -> Result<AgentHistories, ApiError> {
@@ -163,22 +162,39 @@ pub(crate) async fn agents(ctx: &Ctx, asked: AgentHistoryRequest) -> Result<Agen
 pub(crate) async fn export(ctx: &Ctx, asked: PictureRequest) -> Result<Picture, ApiError> {
     let now = Timestamp::now();
     draw::checked(asked.hours)?;
-    let household = household(&ctx.state.state());
-    if let Some(pool) = &asked.pool {
-        draw::pool_known(&household, pool)?;
-    }
-    on(ctx, move |db| draw::picture(db, &household, &asked, now)).await
+    let household = Arc::new(household(&ctx.state.state()));
+    let wanted = (asked.pool.clone(), asked.hours, asked.theme, asked.width);
+    let read = read(ctx, household, wanted, now).await?;
+    off(move || draw::picture(read, &asked)).await
 }
 
-/// Reads and draws off the async threads.
+/// Only what has to be is done while others wait for the database: the drawing comes after.
+async fn read(
+    ctx: &Ctx,
+    household: Arc<Household>,
+    (pool, hours, theme, width): (Option<String>, f64, PictureTheme, u32),
+    now: Timestamp,
+) -> Result<draw::Read, ApiError> {
+    on(ctx, move |db| draw::read(db, &household, (pool.as_deref(), hours, theme, width), now)).await
+}
+
+fn lost() -> ApiError {
+    ApiError::new(Code::Failed, "The picture could not be drawn.", "Try again.")
+}
+
+/// Works off the async threads.
+async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// Reads off the async threads.
 async fn on<T: Send + 'static>(
     ctx: &Ctx,
     work: impl FnOnce(&Database) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    ctx.world
-        .database(move |db| work(db))
-        .await
-        .unwrap_or_else(|| Err(ApiError::new(Code::Failed, "The picture could not be drawn.", "Try again.")))
+    ctx.world.database(move |db| work(db)).await.unwrap_or_else(|| Err(lost()))
 }
 
 fn household(state: &State) -> Household {
@@ -236,7 +252,8 @@ pub fn offline_picture(options: &Options, asked: &PictureRequest) -> Result<Pict
         pools: ids.iter().map(known).collect(),
         agents: loaded.stack.as_ref().map(|stack| dressed(stack)).unwrap_or_default(),
     };
-    draw::picture(&database, &household, asked, Timestamp::now())
+    let wanted = (asked.pool.as_deref(), asked.hours, asked.theme, asked.width);
+    draw::picture(draw::read(&database, &household, wanted, Timestamp::now())?, asked)
 }
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ pub(crate) enum Command {
         /// Again whenever something changes
         #[arg(long)]
         watch: bool,
+        /// Draw what memory was used for to this file, .svg or .png; a file that is there is overwritten
+        #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+        plot: Option<PathBuf>,
+        #[command(flatten)]
+        how: PlotArgs,
     },
     /// What a switch would do, without doing it
     Plan(PlanArgs),
@@ -130,6 +135,16 @@ pub(crate) struct ServeArgs {
     /// Leave the terminal it was started from: for the commands that start a controller.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlotArgs {
+    /// With --plot: how far back, up to 8784 (a year)
+    #[arg(long, value_name = "N", default_value_t = 24.0, requires = "plot")]
+    pub(crate) hours: f64,
+    /// With --plot: dark on light, for paper
+    #[arg(long, requires = "plot")]
+    pub(crate) light: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]

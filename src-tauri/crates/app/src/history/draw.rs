@@ -191,16 +191,32 @@ fn pictures(
     Ok(all)
 }
 
-pub(super) fn pools(
+/// Pools as they were read, to be drawn without the database.
+pub(super) struct Read {
+    pictures: Vec<(String, PoolPicture)>,
+    span: Span,
+    theme: Theme,
+}
+
+pub(super) fn read(
     db: &Database,
     household: &Household,
-    asked: &HistoryRequest,
+    (pool, hours, wanted, width): (Option<&str>, f64, PictureTheme, u32),
     now: Timestamp,
-) -> Result<History, ApiError> {
-    let (span, theme) = (span(asked.hours, asked.width, now), theme(asked.theme));
-    let drawn = pictures(db, household, asked.pool.as_deref(), &span, &theme)?;
-    let pools = drawn.into_iter().map(|(id, picture)| PoolHistory {
-        name: household.pools.iter().find(|(i, _)| *i == id).map(|(_, k)| k.name.clone()).unwrap_or_default(),
+) -> Result<Read, ApiError> {
+    if let Some(pool) = pool {
+        pool_known(household, pool)?;
+    }
+    let (span, theme) = (span(hours, width, now), theme(wanted));
+    let pictures = pictures(db, household, pool, &span, &theme)?;
+    Ok(Read { pictures, span, theme })
+}
+
+pub(super) fn pools(read: Read, household: &Household, asked: &HistoryRequest) -> History {
+    let Read { pictures, span, theme } = read;
+    let name = |id: &str| household.pools.iter().find(|(i, _)| i == id).map(|(_, k)| k.name.clone());
+    let pools = pictures.into_iter().map(|(id, picture)| PoolHistory {
+        name: name(&id).unwrap_or_default(),
         recorded: !picture.other.is_empty(),
         svg: plot::pools_svg(&picture, &theme, asked.width, asked.height),
         summary: plot::summary(&picture),
@@ -212,21 +228,12 @@ pub(super) fn pools(
             .collect(),
         id,
     });
-    Ok(History { pools: pools.collect() })
+    History { pools: pools.collect() }
 }
 
-pub(super) fn picture(
-    db: &Database,
-    household: &Household,
-    asked: &PictureRequest,
-    now: Timestamp,
-) -> Result<Picture, ApiError> {
-    let (span, theme) = (span(asked.hours, asked.width, now), theme(asked.theme));
-    if let Some(pool) = &asked.pool {
-        pool_known(household, pool)?;
-    }
-    let drawn = pictures(db, household, asked.pool.as_deref(), &span, &theme)?;
-    let pictures: Vec<PoolPicture> = drawn.into_iter().map(|(_, picture)| picture).collect();
+pub(super) fn picture(read: Read, asked: &PictureRequest) -> Result<Picture, ApiError> {
+    let theme = read.theme;
+    let pictures: Vec<PoolPicture> = read.pictures.into_iter().map(|(_, picture)| picture).collect();
     let summary: Vec<String> = pictures.iter().map(plot::summary).collect();
     let bytes = match asked.format {
         PictureFormat::Svg => plot::sheet_svg(&pictures, &theme, asked.width, asked.height).into_bytes(),

@@ -7,6 +7,7 @@ mod health;
 mod logs;
 mod others;
 mod plan;
+mod plot;
 mod stacks;
 mod status;
 mod wish;
@@ -33,7 +34,8 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
         Command::Plan(ask) => plan::run(screen, &ask),
-        Command::Status { watch } => block_on(status::run(screen, watch)),
+        Command::Status { plot: Some(file), how, .. } => plot::run(screen, &file, &how),
+        Command::Status { watch, .. } => block_on(status::run(screen, watch)),
         Command::Switch { profile } => block_on(wish::run(screen, Wish::Switch(profile))),
         Command::Up { profile } => block_on(wish::run(screen, Wish::Up(profile))),
         Command::Down => block_on(wish::run(screen, Wish::Down)),
