@@ -194,8 +194,7 @@ impl Cursor<'_> {
 
     fn skip(&mut self, bytes: u64) -> Result<(), GgufError> {
         self.count(bytes)?;
-        let passed =
-            io::copy(&mut (&mut *self.from).take(bytes), &mut io::sink()).map_err(|e| failed(&e))?;
+        let passed = io::copy(&mut (&mut *self.from).take(bytes), &mut io::sink()).map_err(|e| failed(&e))?;
         if passed == bytes { Ok(()) } else { Err(GgufError::Short) }
     }
 
