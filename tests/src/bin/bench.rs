@@ -8,10 +8,15 @@
     reason = "a script: what fails here ends it, with the reason"
 )]
 
+#[path = "../../../src-tauri/crates/domain/tests/simulator/mod.rs"]
+mod simulator;
+
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use domain::Bytes;
+use domain::plan::{Goal, plan};
 use journeys::display::{SOON, Screen, X11};
 use journeys::household::{Household, program, state_of};
 use serde_json::{Value, json};
@@ -28,7 +33,7 @@ struct Row {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut rows = Vec::new();
+    let mut rows = plans();
     rows.extend(window().await);
     rows.extend(controller().await);
     rows.extend(switch().await);
@@ -47,6 +52,38 @@ fn keep(name: &str, what: &Value) {
     let folder = Path::new("target/bench");
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join(format!("{name}.json")), format!("{what:#}\n")).unwrap();
+}
+
+/// A plan for a crowd on eight pools, the slowest of three goals: a profile, one agent for which there is no room
+/// beside the others, so that every profile is tried, and everybody asleep.
+fn plans() -> Vec<Row> {
+    let of = |agents: usize| {
+        let (stack, mut situation) = simulator::crowd(agents);
+        let asleep = stack.agents[1].name.clone();
+        let wished = [Goal::Profile("p0".into()), Goal::Awake(asleep), Goal::Nobody];
+        let mut slowest: f64 = 0.0;
+        for goal in wished {
+            if matches!(goal, Goal::Awake(_)) {
+                situation.lost.insert(situation.pools[0].id.clone(), Bytes::gb(96.0));
+            }
+            let mut times: Vec<f64> = (0..25)
+                .map(|_| {
+                    let began = Instant::now();
+                    std::hint::black_box(plan(&stack, &situation, &goal)).expect("a plan");
+                    began.elapsed().as_secs_f64() * 1000.0
+                })
+                .collect();
+            times.sort_by(f64::total_cmp);
+            slowest = slowest.max(times[12]);
+        }
+        slowest
+    };
+    let (few, many) = (of(6), of(100));
+    keep("plans", &json!({ "six_agents_ms": few, "hundred_agents_ms": many, "targets_ms": [1.0, 20.0] }));
+    vec![
+        Row { name: "a plan for 6 agents on 8 pools", value: few, unit: "ms", target: 1.0 },
+        Row { name: "a plan for 100 agents on 8 pools", value: many, unit: "ms", target: 20.0 },
+    ]
 }
 
 /// Colours in a strip through the rail's first words and the memory header: many are smooth letters, not a blank page.

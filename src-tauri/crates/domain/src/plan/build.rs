@@ -25,14 +25,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::claims::parts_in;
 use super::proof::{Holding, Verdict, in_all};
+use super::view::{View, stays};
 use super::walk::Walk;
 use super::words::{self, Subject, Why};
 use super::{Goal, Plan, PlanError, PlannedAgent, PlannedPool, Running, Situation, Step, ledgers};
 use crate::agent::{AgentName, AgentState};
 use crate::memory::Bytes;
-use crate::pool::{Ledger, PoolId, PoolKind, Share};
+use crate::pool::{Ledger, PoolKind, Share};
 use crate::stack::{Agent, Profile, ProfileName, Stack};
 
 /// # Errors
@@ -42,7 +42,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
     let servers = stack.servers_only();
     let stack: &Stack = &servers;
     let goal = &on_servers(whole, goal);
-    let view = View { stack, situation, ledgers: ledgers(stack, situation)? };
+    let view = View::new(stack, situation, ledgers(stack, situation)?);
     // One that still runs by itself, from before it became a role, can be stopped like any other.
     if let Goal::Asleep(name) = goal
         && view.running(name).is_none()
@@ -142,31 +142,7 @@ struct Draft {
     stops_in_use: usize,
 }
 
-pub(super) struct View<'a> {
-    pub(super) stack: &'a Stack,
-    pub(super) situation: &'a Situation,
-    pub(super) ledgers: Vec<Ledger>,
-}
-
-impl View<'_> {
-    fn running(&self, name: &AgentName) -> Option<&Running> {
-        self.situation.running.iter().find(|r| &r.agent == name)
-    }
-
-    /// Whether it is there to stay, if nobody stops it.
-    fn is_awake(&self, name: &AgentName) -> bool {
-        self.running(name).is_some_and(|r| stays(r.state))
-    }
-
-    fn awake_now(&self) -> impl Iterator<Item = &AgentName> {
-        self.situation.running.iter().filter(|r| stays(r.state)).map(|r| &r.agent)
-    }
-
-    /// An agent that the stack does not know was started by an earlier stack: ours as well.
-    fn is_ours(&self, name: &AgentName) -> bool {
-        self.stack.agent(name).is_none_or(Agent::is_ours)
-    }
-
+impl<'a> View<'a> {
     fn holds(&self, running: &Running) -> bool {
         self.situation.pools.iter().any(|p| running.held.counts(p).total() > Bytes::ZERO)
     }
@@ -204,7 +180,7 @@ impl View<'_> {
         let mut wanted = profile.agents.clone();
         for agent in self.stack.agents.iter().filter(|a| a.pinned && self.is_awake(&a.name)) {
             // Against those kept so far as well: two pinned agents may be in conflict with each other.
-            if !wanted.contains(&agent.name) && !wanted.iter().any(|w| self.stack.conflict(w, &agent.name)) {
+            if !wanted.contains(&agent.name) && !wanted.iter().any(|w| self.conflict(w, &agent.name)) {
                 wanted.push(agent.name.clone());
             }
         }
@@ -220,7 +196,7 @@ impl View<'_> {
     fn awake(&self, name: &AgentName) -> Draft {
         let beside = |forbidden: bool| {
             let mut wanted: Vec<_> =
-                self.awake_now().filter(|n| !(forbidden && self.stack.conflict(n, name))).cloned().collect();
+                self.awake_now().filter(|n| !(forbidden && self.conflict(n, name))).cloned().collect();
             if !wanted.contains(name) {
                 wanted.push(name.clone());
             }
@@ -251,7 +227,7 @@ impl View<'_> {
             .wanted
             .iter()
             .filter(|n| !self.is_awake(n) && self.is_ours(n))
-            .filter_map(|n| self.stack.agent(n))
+            .filter_map(|n| self.agent(n))
             .collect();
         let awake: BTreeSet<AgentName> = self
             .awake_now()
@@ -331,7 +307,7 @@ impl View<'_> {
 
     fn why(&self, wish: &Wish, running: &Running) -> Why {
         let name = &running.agent;
-        let rule = wish.wanted.iter().find(|w| self.stack.conflict(w, name));
+        let rule = wish.wanted.iter().find(|w| self.conflict(w, name));
         match running.state {
             AgentState::Failed => Why::Failed(name.clone()),
             AgentState::Stopping => Why::StoppingAlready(name.clone()),
@@ -370,9 +346,7 @@ impl View<'_> {
         }
         let starts = |n: &AgentName| starting.iter().any(|a| &a.name == n);
         let asked = |n: &AgentName| wish.strict && wish.wanted.contains(n);
-        let all: Vec<&AgentName> = awake.iter().collect();
-        let pairs = all.iter().enumerate().flat_map(|(i, a)| all[i + 1..].iter().map(move |b| (*a, *b)));
-        for (a, b) in pairs.filter(|(a, b)| self.stack.conflict(a, b)) {
+        for (a, b) in self.conflicts_among(awake) {
             if starts(a) || starts(b) || (asked(a) && asked(b)) {
                 let external = [a, b].into_iter().find(|n| !self.is_ours(n) && !asked(n));
                 return Some(words::in_conflict(&wish.subject, a, b, external));
@@ -444,28 +418,15 @@ impl View<'_> {
                 planned: end[place].total(),
                 peak: of_steps.max().unwrap_or(in_all(ledger, now[place])),
                 shortfall: verdict.shortfall(place),
-                agents: self.parts(&ledger.id, awake),
+                agents: self.parts(place, awake),
             }
         };
         self.ledgers.iter().enumerate().map(planned).collect()
     }
 
-    /// What each agent's claim in `pool` is made of, in the stack's order.
-    fn parts(&self, pool: &PoolId, awake: &BTreeSet<AgentName>) -> Vec<PlannedAgent> {
+    /// What each agent's claim in a pool is made of, in the stack's order.
+    fn parts(&self, place: usize, awake: &BTreeSet<AgentName>) -> Vec<PlannedAgent> {
         let awake = self.stack.agents.iter().filter(|a| awake.contains(&a.name));
-        awake.filter_map(|agent| parts_in(agent, &self.situation.pools, pool)).collect()
-    }
-}
-
-/// Whether an agent in this state is there to stay, if nobody stops it.
-pub(super) fn stays(state: AgentState) -> bool {
-    match state {
-        AgentState::Starting
-        | AgentState::Loading
-        | AgentState::Ready
-        | AgentState::Busy
-        // Held back from requests, and still whole.
-        | AgentState::Draining => true,
-        AgentState::Asleep | AgentState::Pulling | AgentState::Stopping | AgentState::Failed => false,
+        awake.filter_map(|agent| self.claims(&agent.name)?.parts(agent, place)).collect()
     }
 }

@@ -6,6 +6,7 @@ mod build;
 mod claims;
 mod proof;
 mod sentence;
+mod view;
 mod walk;
 mod words;
 

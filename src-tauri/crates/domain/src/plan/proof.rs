@@ -7,15 +7,10 @@ use std::collections::BTreeMap;
 use super::StepPool;
 use crate::agent::AgentName;
 use crate::memory::Bytes;
-use crate::pool::{Ledger, PoolId, Share, Shares};
+use crate::pool::{Ledger, PoolId, Share};
 
 /// One share for each ledger.
 pub(super) type Row = Vec<Share>;
-
-/// Shares by pool as a row. What lies in a pool that has no ledger is on another machine.
-pub(super) fn row(ledgers: &[Ledger], shares: &Shares) -> Row {
-    ledgers.iter().map(|l| shares.get(&l.id).copied().unwrap_or_default()).collect()
-}
 
 /// What each agent counts with.
 #[derive(Debug, Clone, Default)]

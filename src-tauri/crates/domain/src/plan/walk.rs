@@ -1,8 +1,8 @@
 //! The steps of a plan, one after another, with what is held after each.
 
-use super::build::{View, stays};
-use super::claims::{claims, loading_claims};
-use super::proof::{Holding, Moment, Row, add, row, step_pools};
+use super::claims::Claims;
+use super::proof::{Holding, Moment, Row, add, step_pools};
+use super::view::{View, stays};
 use super::words::{self, Subject, Why};
 use super::{Action, Running, Step};
 use crate::agent::AgentName;
@@ -44,24 +44,21 @@ impl<'a> Walk<'a> {
 
     pub(super) fn start(&mut self, agent: &Agent, subject: &Subject) {
         let name = &agent.name;
-        let ledgers = &self.view.ledgers;
         let before = self.sums.clone();
         if self.view.situation.to_pull.contains(name) {
             self.push(Action::Pull, name, words::pull(name), &before, &before, None);
         }
-        let pools = &self.view.situation.pools;
-        let loading = row(ledgers, &loading_claims(agent, pools));
+        let Some(Claims { steady, loading, .. }) = self.view.claims(name) else { return };
         let mut peak = before;
-        add(&mut peak, &loading);
-        let steady = row(ledgers, &claims(agent, pools));
-        add(&mut self.sums, &steady);
-        self.holding.agents.insert(name.clone(), steady);
+        add(&mut peak, loading);
+        add(&mut self.sums, steady);
+        self.holding.agents.insert(name.clone(), steady.clone());
         let after = self.sums.clone();
         let reason = words::start(subject, name, &concerns(self.view.stack.gpu, agent));
         self.push(Action::Start, name, reason, &peak, &after, None);
         let seconds = self.view.situation.start_seconds.get(name).copied();
         self.push(Action::WaitReady, name, words::wait_ready(name), &peak, &after, seconds);
-        self.moments.push(Moment { loading: name.clone(), held: peak, claim: loading });
+        self.moments.push(Moment { loading: name.clone(), held: peak, claim: loading.clone() });
     }
 
     fn push(

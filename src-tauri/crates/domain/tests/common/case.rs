@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::agent::{AgentName, AgentState};
+use domain::footprint::Learned;
 use domain::memory::{Bytes, GIB};
 use domain::plan::{Goal, Running, Situation, claims, plan};
 use domain::pool::{Held, PoolId, PoolKind, Share, Shares};
@@ -34,6 +35,8 @@ struct RawAgent {
     tensor_parallel: u32,
     state: Option<AgentState>,
     measured: Option<i32>,
+    /// Tenths of a gigabyte: what it was seen to take beyond its claim at rest, and beyond that while it loads.
+    learned: Option<(i32, u32)>,
     in_use: u32,
     to_pull: bool,
 }
@@ -46,17 +49,30 @@ fn raw_agent() -> impl Strategy<Value = RawAgent> {
         1 => prop::sample::select(AgentState::ALL.to_vec()).prop_map(|s| (s != AgentState::Asleep).then_some(s)),
     ];
     let measured = prop::option::of(-60i32..60);
-    (1u32..500, prop::bool::weighted(0.2), 0u8..10, 1u32..3, state, measured, 0u32..3, any::<bool>())
-        .prop_map(|(tenths, pinned, sort, tensor_parallel, state, measured, in_use, to_pull)| RawAgent {
-            tenths,
-            pinned,
-            sort,
-            tensor_parallel,
-            state,
-            measured,
-            in_use,
-            to_pull,
-        })
+    let learned = prop_oneof![7 => Just(None), 1 => (-50i32..50, 0u32..80).prop_map(Some)];
+    (
+        1u32..500,
+        prop::bool::weighted(0.2),
+        0u8..10,
+        1u32..3,
+        state,
+        (measured, learned),
+        0u32..3,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(tenths, pinned, sort, tensor_parallel, state, (measured, learned), in_use, to_pull)| RawAgent {
+                tenths,
+                pinned,
+                sort,
+                tensor_parallel,
+                state,
+                measured,
+                learned,
+                in_use,
+                to_pull,
+            },
+        )
 }
 
 /// How far a bound is from what the goal needs, in bytes.
@@ -134,7 +150,11 @@ fn agent_of(i: usize, raw: &RawAgent) -> Agent {
         },
         _ => agent(NAMES[i], 0.0),
     };
-    Agent { claim, pinned: raw.pinned, tensor_parallel: raw.tensor_parallel, ..plain }
+    let learned = raw.learned.map(|(beyond, loading)| {
+        let steady = raw.tenths.saturating_add_signed(beyond);
+        Learned { steady: tenths(steady), peak: tenths(steady + loading), starts: 1 }
+    });
+    Agent { claim, learned, pinned: raw.pinned, tensor_parallel: raw.tensor_parallel, ..plain }
 }
 
 fn picked(mask: u8, count: usize) -> Vec<AgentName> {

@@ -1,12 +1,12 @@
 //! Random machines, stacks and temperaments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::agent::AgentName;
+use domain::agent::{AgentName, AgentState};
 use domain::memory::{Bytes, GIB};
-use domain::plan::declared_claims;
-use domain::pool::{PoolId, PoolKind, PoolReading, Share};
+use domain::plan::{Running, Situation, declared_claims};
+use domain::pool::{Held, PoolId, PoolKind, PoolReading, Share};
 use domain::stack::{Agent, BackendKind, ClaimBasis, Gateway, MemoryLimits, Profile, Runs, Stack, Tier};
 
 use super::Chance;
@@ -258,4 +258,65 @@ pub fn house(seed: u64) -> House {
     let natures =
         stack.agents.iter().map(|a| (a.name.clone(), nature(a, &readings, &mut chance, &temper))).collect();
     House::new(chance, machine, stack, natures, temper, Counts::default())
+}
+
+/// A crowd on eight pools, for the clock: every second agent runs, profiles hold up to a quarter of them each, rules
+/// keep some apart. Always the same.
+pub fn crowd(agents: usize) -> (Stack, Situation) {
+    let mut chance = Chance::new(7);
+    let mut pools: Vec<Pool> = (0..7).map(|n| pool(format!("gpu{n}"), PoolKind::Vram, 96 * GIB)).collect();
+    pools.push(pool("ram", PoolKind::Ram, 1024 * GIB));
+    let machine = Machine::new(pools, Faults::default());
+    let readings = machine.read(&mut Chance::new(0));
+    let members: Vec<Agent> = (0..agents)
+        .map(|n| {
+            let claim = ClaimBasis::KvCache {
+                weights: Bytes(GIB / 8),
+                kv_cache: Bytes(GIB / 8),
+                overhead: Bytes(GIB / 8),
+            };
+            let parts = u32::try_from(n % 7 + 1).unwrap_or(1);
+            Agent {
+                claim,
+                tensor_parallel: parts,
+                pinned: n % 10 == 0,
+                ..agent(&format!("a{n}"), &mut chance, GIB, 7)
+            }
+        })
+        .collect();
+    let name = |n: usize| members[n % agents].name.clone();
+    let profiles = (0..20)
+        .map(|p| Profile {
+            name: format!("p{p}"),
+            // Every odd agent is asleep, so that there is something to start.
+            agents: (0..agents.div_ceil(4))
+                .map(|n| name(p * 3 + n * 2 + 1))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+        })
+        .collect();
+    let conflicts = (0..10).map(|n| vec![name(n * 4), name(n * 4 + 2)]).filter(|s| s[0] != s[1]).collect();
+    let mut situation = Situation { pools: readings, ..Situation::default() };
+    for agent in members.iter().step_by(2) {
+        let reserved = declared_claims(agent, &situation.pools);
+        for pool in &mut situation.pools {
+            pool.used += reserved.get(&pool.id).copied().unwrap_or_default().total();
+        }
+        let held = Held { agent: agent.name.clone(), measured: Some(reserved.clone()), reserved };
+        let state = AgentState::Ready;
+        situation.running.push(Running { agent: agent.name.clone(), state, held, in_use: 1 });
+    }
+    let stack = Stack {
+        name: "crowd".into(),
+        base: "p0".into(),
+        conflicts,
+        memory: MemoryLimits::default(),
+        agents: members,
+        profiles,
+        gateway: Gateway::default(),
+        gpu: None,
+        notes: Vec::new(),
+    };
+    (stack, situation)
 }

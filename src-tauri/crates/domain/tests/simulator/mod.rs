@@ -22,6 +22,7 @@ mod house;
 mod make;
 
 pub use check::Counts;
+pub use make::crowd;
 
 /// Plays one case. The error is the story up to what was broken.
 pub fn play(seed: u64) -> Result<Counts, String> {
