@@ -361,3 +361,43 @@ for (const look of ["dark", "light"]) {
       }, { width, height, look }));
   }
 }
+
+test("the command of an agent: copied whole, without its secrets, and each flag with its reason", () =>
+  begin("rest", async (page) => {
+    for (const agent of ["thor", "odin"]) {
+      await page.getByTestId(`command-of-${agent}`).click();
+      const dialog = page.getByTestId(`command-${agent}`);
+      const text = await dialog.getByTestId("command-text").innerText();
+      assert.match(text, /--kv-cache-memory-bytes \d+/);
+      assert.match(text, /'VLLM_API_KEY=\*\*\*\*'/);
+      assert.match(await dialog.getByTestId("command-why").innerText(), /KV cache/);
+      assert.equal(await dialog.getByText("Not passed as it was meant").count(), agent === "odin" ? 1 : 0);
+      await dialog.getByRole("button", { name: "Copy the command" }).click();
+      assert.deepEqual(await violations(page), []);
+      assert.deepEqual(await sideways(page), []);
+      await page.keyboard.press("Escape");
+      await dialog.waitFor({ state: "detached" });
+      assert.equal(await focused(page), `command-of-${agent}`);
+    }
+  }));
+
+test("the editor shows a server's own keys, and gives only what the server understands", () =>
+  begin("rest", async (page) => {
+    await toAgents(page);
+    await page.getByTestId("edit-thor").click();
+    await page.getByTestId("advanced").click();
+    for (const key of ["batched_tokens", "prefix_caching", "eager", "attention_backend"]) {
+      assert.equal(await page.getByTestId(`entry-${key}`).count(), 1, key);
+    }
+    for (const key of ["gpu_layers", "load_mode", "cache_ram"]) {
+      assert.equal(await page.getByTestId(`entry-${key}`).count(), 0, key);
+    }
+    await page.getByTestId("entry-prefix_caching").selectOption("false");
+    await page.getByTestId("entry-backend").selectOption("llama.cpp");
+    assert.equal(await page.getByTestId("entry-prefix_caching").count(), 0);
+    for (const key of ["gpu_layers", "load_mode", "cache_ram", "draft_tokens"]) {
+      assert.equal(await page.getByTestId(`entry-${key}`).count(), 1, key);
+    }
+    await page.getByTestId("entry-load_mode").selectOption("mlock");
+    assert.equal(await page.getByTestId("entry-load_mode").inputValue(), "mlock");
+  }));

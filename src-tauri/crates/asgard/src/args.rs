@@ -182,7 +182,7 @@ pub(crate) fn tokens(text: &str) -> Result<u32, String> {
     number.checked_mul(times).filter(|n| *n > 0).ok_or_else(|| format!("{text} is no number of tokens"))
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Where the stack file is
     Path,
@@ -192,6 +192,8 @@ pub(crate) enum ConfigCommand {
     Schema,
     /// Open it in $VISUAL or $EDITOR, then check it
     Edit,
+    /// The command that an agent is started with, and why each flag has its value
+    Command { agent: String },
     /// Show what an imported stack would run, and let it
     Confirm,
 }

@@ -37,6 +37,7 @@ pub(super) fn run(screen: Screen, what: ConfigCommand) -> Result<Answer, ApiErro
             Ok(Answer::Yes)
         }
         ConfigCommand::Edit => edit(screen, &path),
+        ConfigCommand::Command { agent } => super::block_on(super::command::run(screen, &agent)),
         ConfigCommand::Confirm => super::block_on(super::stacks::confirm(screen)),
     }
 }

@@ -1,6 +1,7 @@
 //! The commands that are clients: of the controller, or of files alone.
 
 mod chat;
+mod command;
 mod config;
 mod doctor;
 mod health;

@@ -9,6 +9,7 @@ import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "
 import { PlayedDoctor } from "./doctor";
 import { Forms } from "./forms";
 import { PlayedImages } from "./images";
+import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
 import { PlayedStacks } from "./stacks";
 import { LOG, REPLY, conversations, events } from "./texts";
@@ -242,6 +243,8 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "change_settings":
       if ("after_login" in payload && payload.after_login !== null) c.afterLogin = payload.after_login;
       return { after_login: c.afterLogin };
+    case "launch_preview":
+      return launchOf(c.status().agents.find((a) => a.name === agent), agent);
     case "stack_form":
       return c.forms.form();
     case "edit_stack":
