@@ -65,7 +65,7 @@ fn the_table_of_true_values_comes_out() {
         assert!(near(have, weights, 3.0), "{name}: {have:.2} GB of weights, not {weights}");
         assert_eq!(estimate.certainty.weights, Sureness::Computed, "{name}");
         assert_eq!(estimate.certainty.kv, Sureness::Exact, "{name}");
-        assert_eq!(estimate.kv_bytes_per_token, (per_token * 1024.0) as u64, "{name}");
+        assert!((estimate.kv_bytes_per_token as f64 - per_token * 1024.0).abs() < 0.5, "{name}");
         if let Some(of_32k) = of_32k {
             assert_eq!(estimate.kv, gib(of_32k), "{name}");
             assert_eq!(estimate.state, Bytes::ZERO, "{name}");

@@ -20,6 +20,7 @@ fn base() -> Value {
     })
 }
 
+#[expect(clippy::unwrap_used, reason = "a value can always be written")]
 fn with(key: &str, value: Value) -> Vec<u8> {
     let mut config = base();
     config[key] = value;

@@ -294,7 +294,7 @@ fn check(model: &ModelFacts, request: &Request) -> Result<u32, EstimateError> {
         return Err(EstimateError::Ranks(ranks));
     }
     let heads = model.attention_heads;
-    if !is_llama(request.backend) && heads > 0 && heads % ranks != 0 {
+    if !is_llama(request.backend) && heads > 0 && !heads.is_multiple_of(ranks) {
         return Err(EstimateError::Heads { heads, ranks });
     }
     request.context.or(model.max_context).filter(|c| *c > 0).ok_or(EstimateError::ContextUnknown)

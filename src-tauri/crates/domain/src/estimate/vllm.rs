@@ -14,8 +14,8 @@
 //!   `ceil(min(window - 1 + batched, context) / block) + 1`; for chunks `ceil(min(chunk + batched, context) / block)`;
 //!   for a state one, or two where prefixes are cached (`align`).
 //!
-//! Versions from about 0.24 on count the tokens of two batches for windows where scheduling is asynchronous. One batch
-//! is counted here; who wants the newer figure asks with twice the batched tokens.
+//! Versions from 0.26 on count the tokens of two batches for windows where scheduling is asynchronous, their default.
+//! One batch is counted here, as by all versions before; who wants the newer figure asks with twice the batched tokens.
 
 use super::dtype::{self, CacheType};
 use super::{BATCHED_TOKENS, Cache, Heads, ModelFacts, Pool, Request, State, Sureness};
@@ -159,7 +159,7 @@ fn uneven_heads(model: &ModelFacts, request: &Request) -> Option<u32> {
         | Cache::Sliding { heads, .. }
         | Cache::Chunked { heads, .. }
         | Cache::Cross { heads, .. } => {
-            let fine = heads.kv == 0 || heads.kv % ranks == 0 || ranks % heads.kv == 0;
+            let fine = heads.kv == 0 || heads.kv.is_multiple_of(ranks) || ranks.is_multiple_of(heads.kv);
             (!fine).then_some(heads.kv)
         }
         _ => None,

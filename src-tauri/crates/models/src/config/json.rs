@@ -113,14 +113,13 @@ impl<'a> Node<'a> {
 
 /// A whole number within reason; 32.0 is one.
 pub(super) fn whole(value: &Value) -> Option<u64> {
-    let number = match value.as_u64() {
-        Some(number) => number,
-        None => {
-            let real = value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0 && *f <= MOST as f64)?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held to 0 and MOST")]
-            let number = real as u64;
-            number
-        }
+    let number = if let Some(number) = value.as_u64() {
+        number
+    } else {
+        let real = value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0 && *f <= MOST as f64)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held to 0 and MOST")]
+        let number = real as u64;
+        number
     };
     (number <= MOST).then_some(number)
 }

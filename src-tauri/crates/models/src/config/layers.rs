@@ -122,21 +122,18 @@ fn mixers(text: Text<'_>, count: u64, bounded: &mut bool) -> Vec<Mixed> {
         let full: std::collections::HashSet<u64> = list.iter().filter_map(whole).collect();
         return each(&|at| if full.contains(&at) { Mixer::Full } else { Mixer::State });
     }
-    if let Some(linear) = node.node("linear_attn_config") {
-        if let Some(list) = linear.list("full_attn_layers") {
-            // Counted from one.
-            let full: std::collections::HashSet<u64> = list.iter().filter_map(whole).collect();
-            return each(&|at| if full.contains(&(at + 1)) { Mixer::Full } else { Mixer::State });
-        }
+    if let Some(list) = node.node("linear_attn_config").and_then(|linear| linear.list("full_attn_layers")) {
+        // Counted from one.
+        let full: std::collections::HashSet<u64> = list.iter().filter_map(whole).collect();
+        return each(&|at| if full.contains(&(at + 1)) { Mixer::Full } else { Mixer::State });
     }
     if let Some(period) = node.num("attn_layer_period").filter(|p| *p > 0) {
         let offset = node.num("attn_layer_offset").unwrap_or_default();
         return each(&|at| if at % period == offset % period { Mixer::Full } else { Mixer::State });
     }
-    if let Some(every) = text.num(&["full_attention_interval"]).filter(|e| *e > 0) {
-        if node.has("linear_num_value_heads") {
-            return each(&|at| if (at + 1).is_multiple_of(every) { Mixer::Full } else { Mixer::State });
-        }
+    let every = text.num(&["full_attention_interval"]).filter(|e| *e > 0);
+    if let Some(every) = every.filter(|_| node.has("linear_num_value_heads")) {
+        return each(&|at| if (at + 1).is_multiple_of(every) { Mixer::Full } else { Mixer::State });
     }
     if state::is_pure(text) {
         return (0..count).map(|_| (Mixer::State, Some(Feed::None))).collect();
@@ -315,7 +312,7 @@ pub(super) fn runs(layers: &[Layer], attention: Attention, state: Option<State>)
         }
         match layer.mixer {
             Mixer::Sliding => {
-                add(Cache::Sliding { heads: heads(attention.sliding), window: attention.window })
+                add(Cache::Sliding { heads: heads(attention.sliding), window: attention.window });
             }
             Mixer::Chunked => add(Cache::Chunked { heads: heads(attention.full), chunk: attention.chunk }),
             _ => {}

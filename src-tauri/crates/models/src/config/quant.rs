@@ -44,6 +44,10 @@ impl Scheme {
 }
 
 /// The quantisation of one checkpoint.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of a format, and none excludes another"
+)]
 #[derive(Debug)]
 pub(super) struct Quantisation {
     /// As a person would say it.
@@ -131,7 +135,7 @@ pub(super) fn read(root: Node<'_>, text: Node<'_>) -> Option<Quantisation> {
             own_bits(node, &mut q);
         }
         "fp8" | "fbgemm_fp8" | "ptpc_fp8" | "deepspeedfp" => {
-            q.label = "FP8".to_owned();
+            q.label = String::from("FP8");
             let tile = node.list("weight_block_size").map(|l| l.iter().filter_map(whole).collect::<Vec<_>>());
             let scales = match tile.as_deref() {
                 Some([a, b]) => Scales::Block(*a, *b),
@@ -141,7 +145,7 @@ pub(super) fn read(root: Node<'_>, text: Node<'_>) -> Option<Quantisation> {
             q.schemes.push((None, Scheme { bits: 8, scales }));
         }
         "mxfp4" | "gpt_oss_mxfp4" => {
-            q.label = "MXFP4".to_owned();
+            q.label = String::from("MXFP4");
             q.schemes.push((None, group(4, Some(32), 8, false)));
             q.experts_only = true;
         }
@@ -149,12 +153,12 @@ pub(super) fn read(root: Node<'_>, text: Node<'_>) -> Option<Quantisation> {
         "modelopt" | "modelopt_fp4" | "modelopt_mixed" | "modelopt_mxfp8" => modelopt(node, &mut q),
         "bitsandbytes" => bitsandbytes(node, &mut q),
         "experts_int8" => {
-            q.label = "INT8 experts".to_owned();
+            q.label = String::from("INT8 experts");
             q.schemes.push((None, Scheme { bits: 8, scales: Scales::Channel(32) }));
             q.experts_only = true;
         }
         "eetq" | "w8a8_int8" | "int8" => {
-            q.label = "INT8".to_owned();
+            q.label = String::from("INT8");
             q.schemes.push((None, Scheme { bits: 8, scales: Scales::Channel(32) }));
         }
         "hqq" => {
@@ -281,20 +285,20 @@ fn modelopt(node: Node<'_>, q: &mut Quantisation) {
             return;
         }
     };
-    q.label = label.to_owned();
+    q.label = String::from(label);
     q.schemes.push((None, scheme));
 }
 
 fn bitsandbytes(node: Node<'_>, q: &mut Quantisation) {
     let eight = node.yes("load_in_8bit") == Some(true) || node.yes("_load_in_8bit") == Some(true);
     if eight {
-        q.label = "bitsandbytes 8-bit".to_owned();
+        q.label = String::from("bitsandbytes 8-bit");
         q.schemes.push((None, Scheme { bits: 8, scales: Scales::Channel(32) }));
         return;
     }
     // A scale for each 64 values: 32 bits, or 8 bits where the scales are quantised once more.
     let twice = node.yes("bnb_4bit_use_double_quant").unwrap_or(false);
-    q.label = "bitsandbytes 4-bit".to_owned();
+    q.label = String::from("bitsandbytes 4-bit");
     q.schemes.push((None, group(4, Some(64), if twice { 8 } else { 32 }, false)));
 }
 

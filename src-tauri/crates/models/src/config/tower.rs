@@ -92,8 +92,7 @@ fn projector(node: Node<'_>, width: u64, hidden: u64, around: Node<'_>) -> u128 
 fn default(model_type: &str) -> Option<(u64, u64, u64)> {
     match model_type {
         "siglip_vision_model" => Some((12, 768, 3072)),
-        "clip_vision_model" => Some((24, 1024, 4096)),
-        "pixtral" => Some((24, 1024, 4096)),
+        "clip_vision_model" | "pixtral" => Some((24, 1024, 4096)),
         // MobileNet V5 of Gemma 3n, about 300 million weights in all.
         "gemma3n_vision" => Some((25, 1000, 3000)),
         "gemma3n_audio" => Some((12, 1536, 6144)),

@@ -1,5 +1,9 @@
 //! The hand-written configurations, and a usual way to ask about them.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part; what is missing fails the test"
+)]
 
 use domain::Bytes;
 use domain::estimate::{ModelFacts, Request};

@@ -153,7 +153,7 @@ impl AgentCheck<'_> {
             self.found.note(
                 &path,
                 format!(
-                    "One context fits exactly, and newer versions of vLLM set one block aside: they start with \"{}\" or more.",
+                    "One context fits, and newer versions of vLLM set more aside than it takes: they start with \"{}\" or more.",
                     self.written_up(known.least.unwrap_or(one))
                 ),
             );

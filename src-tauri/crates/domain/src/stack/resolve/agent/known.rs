@@ -21,7 +21,8 @@ pub(super) struct Known {
     pub(super) one: Option<Bytes>,
     /// What all sequences take.
     pub(super) all: Option<Bytes>,
-    /// With how much newer vLLM starts at all: one sequence and a block that is set aside.
+    /// With how much every version of vLLM starts at all: one sequence, a block that newer ones set aside, and the
+    /// second batch that they count for layers with a window.
     pub(super) least: Option<Bytes>,
     pub(super) overhead: Option<Bytes>,
 }
@@ -45,12 +46,18 @@ impl AgentCheck<'_> {
     pub(super) fn known(&mut self, wanted: Wanted, catalog: Option<&KnownModel>) -> Known {
         let mut known = match self.model_facts().and_then(|facts| self.estimated(facts, wanted)) {
             Some(known) => known,
-            None => self.from_catalog(wanted, catalog),
+            None => self.preset(wanted, catalog),
         };
         if let Some(size) = self.raw.model.as_deref().and_then(|m| self.facts.file_sizes.get(m))
             && known.basis != Some(Basis::Estimated)
         {
             known.weights = Some(*size);
+            known.basis = Some(Basis::Declared);
+        }
+        if known.weights.is_none()
+            && let Some(model) = catalog
+        {
+            known.weights = Some(self.scaled(model.weights));
             known.basis = Some(Basis::Declared);
         }
         self.with_draft(&mut known, wanted);
@@ -80,7 +87,13 @@ impl AgentCheck<'_> {
         let one = estimate::estimate(facts, &Request { sequences: 1, ..request.clone() }).ok()?;
         let pool = |e: &Estimate| self.scaled(e.kv + e.state);
         let kv = all.certainty.kv != Sureness::Unknown && all.kv + all.state > Bytes::ZERO;
-        let least = estimate::smallest_pool(facts, &request)
+        // From 0.26 on vLLM counts two batches for layers with a window.
+        let two_batches = request.batched_tokens.unwrap_or(estimate::BATCHED_TOKENS).saturating_mul(2);
+        let newer = match request.backend {
+            BackendKind::Vllm => Request { batched_tokens: Some(two_batches), ..request.clone() },
+            _ => request.clone(),
+        };
+        let least = estimate::smallest_pool(facts, &newer)
             .map(|pool| Bytes(pool.0.saturating_mul(u64::from(wanted.tensor_parallel))));
         let known = (all.certainty.weights != Sureness::Unknown).then(|| self.scaled(all.weights));
         Some(Known {
@@ -94,7 +107,7 @@ impl AgentCheck<'_> {
         })
     }
 
-    fn from_catalog(&self, wanted: Wanted, catalog: Option<&KnownModel>) -> Known {
+    fn preset(&self, wanted: Wanted, catalog: Option<&KnownModel>) -> Known {
         let Some(model) = catalog else { return Known::default() };
         let per_token = self.kv_bytes_per_token(model);
         let one = per_token.map(|p| Bytes(p.saturating_mul(u64::from(wanted.context))));
@@ -120,7 +133,7 @@ impl AgentCheck<'_> {
             let context = facts.max_context.map_or(wanted.context, |most| most.min(wanted.context));
             self.estimated(facts, Wanted { context, ..wanted })
         });
-        let own = of.unwrap_or_else(|| self.from_catalog(wanted, known_model(&draft)));
+        let own = of.unwrap_or_else(|| self.preset(wanted, known_model(&draft)));
         let weights = own.weights.or_else(|| self.facts.file_sizes.get(&draft).copied());
         let Some(weights) = weights else {
             let path = ["agents", self.name.as_str(), "draft_model"];
