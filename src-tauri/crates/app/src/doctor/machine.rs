@@ -176,21 +176,16 @@ fn devices(facts: &KernelFacts, root: &Path) -> Seen<Devices> {
     })
 }
 
-/// A process of one of the names. A recording may have kept no processes.
+/// A process of one of the names. A recording may have kept no processes, or a few of them: only one that has the first
+/// has them all.
 fn early_oom(root: &Path) -> Seen<Option<String>> {
     let entries = fs::read_dir(root.join("proc")).map_err(|_| RECORDING.to_owned())?;
     let numbered =
         entries.flatten().filter(|e| e.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
-    let mut any = false;
-    let mut names = numbered.filter_map(|e| {
-        any = true;
-        fs::read_to_string(e.path().join("comm")).ok()
-    });
-    let found = names.find(|name| EARLY.contains(&name.trim()));
-    drop(names);
-    match found {
+    let mut names = numbered.filter_map(|e| fs::read_to_string(e.path().join("comm")).ok());
+    match names.find(|name| EARLY.contains(&name.trim())) {
         Some(name) => Ok(Some(name.trim().to_owned())),
-        None if any => Ok(None),
+        None if root.join("proc/1").exists() => Ok(None),
         None => Err(RECORDING.to_owned()),
     }
 }
@@ -271,8 +266,9 @@ mod tests {
         assert!(early_oom(dir.path()).is_err() && toolkit(dir.path()).is_err());
         assert_eq!(firmware_package(dir.path()), None);
         put("proc/meminfo", "");
-        assert!(early_oom(dir.path()).is_err(), "a recording without processes tells nothing");
         put("proc/17/comm", "bash\n");
+        assert!(early_oom(dir.path()).is_err(), "a recording of a few processes tells nothing");
+        put("proc/1/comm", "systemd\n");
         assert_eq!(early_oom(dir.path()), Ok(None));
         put("proc/18/comm", "systemd-oomd\n");
         assert_eq!(early_oom(dir.path()), Ok(Some("systemd-oomd".to_owned())));

@@ -11,8 +11,11 @@ mod files;
 mod machine;
 mod private;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -245,6 +248,11 @@ async fn own_ports(engine: &dyn Engine) -> Vec<u16> {
     instances.iter().filter_map(|i| i.endpoint.rsplit(':').next()?.parse().ok()).collect()
 }
 
+/// The environment as it is: [`Options`] has no tokens in it, which are what must be known to be taken out.
+fn variables() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
 /// The controller's answer.
 pub(crate) async fn doctor(ctx: &Ctx) -> Doctor {
     shape(checks(&facts(&of_controller(ctx).await).await))
@@ -253,7 +261,7 @@ pub(crate) async fn doctor(ctx: &Ctx) -> Doctor {
 /// The controller's answer, with a text to send.
 pub(crate) async fn report(ctx: &Ctx) -> DoctorReport {
     let place = of_controller(ctx).await;
-    report::of(&place, &facts(&place).await).await
+    report::of(&place, &facts(&place).await, variables()).await
 }
 
 /// With nothing running.
@@ -264,5 +272,5 @@ pub async fn offline_doctor(options: &Options) -> Doctor {
 /// With nothing running.
 pub async fn offline_report(options: &Options) -> DoctorReport {
     let place = offline(options).await;
-    report::of(&place, &facts(&place).await).await
+    report::of(&place, &facts(&place).await, variables()).await
 }

@@ -1,6 +1,4 @@
 //! What must not leave this machine in a report, gathered from where it usually lies.
-//!
-//! The environment is read here for what it hides, and for nothing else: the controller's own copy has no tokens in it.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,6 +1,7 @@
 //! A text to send to somebody who helps. It is put together first and cleaned as a whole afterwards, so that nothing
 //! that is added here can slip past.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -20,7 +21,7 @@ use super::{Place, look, private};
 const LINES: usize = 200;
 const LOG_BYTES: u64 = 128 * 1024;
 
-pub(super) async fn of(place: &Place, facts: &Facts) -> DoctorReport {
+pub(super) async fn of(place: &Place, facts: &Facts, variables: Vec<(OsString, OsString)>) -> DoctorReport {
     let now = Timestamp::now();
     let name = format!("asgard-report-{}.md", now.strftime("%Y%m%d-%H%M%S"));
     let (paths, scale) = (place.paths.clone(), place.scale);
@@ -30,7 +31,7 @@ pub(super) async fn of(place: &Place, facts: &Facts) -> DoctorReport {
         let secrets = shared.as_ref().map(|s| s.secrets.clone()).unwrap_or_default();
         // A text that cannot be taken apart is left out whole.
         let stack = shared.map(|s| s.text);
-        (stack, tail(&paths.log_file()), private::gather(&paths, std::env::vars_os(), secrets))
+        (stack, tail(&paths.log_file()), private::gather(&paths, variables.into_iter(), secrets))
     });
     let (stack, log, private) = read.await.unwrap_or_else(|_| (None, None, Private::default()));
     let text =

@@ -63,7 +63,16 @@ fn gtt_cap(facts: &Facts) -> Check {
             .skip("No graphics here share the system's memory.");
     };
     let unit = pool.capacity.map(Unit::for_capacity).unwrap_or_default();
-    let need = facts.stack.as_ref().ok().and_then(|stack| most_on_device(stack, pools, pool));
+    // What other programs hold through the GPU is under the same cap.
+    let held: Bytes = facts
+        .situation
+        .running
+        .iter()
+        .filter_map(|r| Some(r.held.measured.as_ref().unwrap_or(&r.held.reserved).get(&pool.id)?.device))
+        .sum();
+    let others = pool.device_used.unwrap_or_default().saturating_sub(held);
+    let most = facts.stack.as_ref().ok().and_then(|stack| most_on_device(stack, pools, pool));
+    let need = most.map(|(profile, bytes)| (profile, bytes + others));
     let wanted = match &need {
         Some((profile, bytes)) => format!("At least {}, for {profile}", bytes.show_up(unit)),
         None => "As much as the profiles need".to_owned(),

@@ -17,13 +17,16 @@ pub struct Private {
 /// What stands for something that was taken out.
 const GONE: &str = "[removed]";
 
+/// What is shorter is no secret but a switch ("true", "auto"), and taking it out would spoil the text.
+const SHORTEST: usize = 6;
+
 /// Users that every machine has; taking these words out would only spoil the text.
 const GENERIC: [&str; 6] = ["root", "user", "localhost", "nobody", "host", "localhost.localdomain"];
 
 /// Takes out everything private.
 pub fn scrub(text: &str, private: &Private) -> String {
     let mut text = text.to_owned();
-    let mut secrets: Vec<&String> = private.secrets.iter().filter(|s| s.trim().len() >= 4).collect();
+    let mut secrets: Vec<&String> = private.secrets.iter().filter(|s| s.trim().len() >= SHORTEST).collect();
     // The longest first: one may hold another.
     secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
     for secret in secrets {
@@ -185,7 +188,7 @@ mod tests {
         Private {
             homes: vec!["/home/ada".to_owned(), "/var/home/ada/".to_owned()],
             names: vec!["ada".to_owned(), "gondor".to_owned(), "root".to_owned()],
-            secrets: vec!["geheim-4711".to_owned(), "geheim".to_owned(), "x".to_owned()],
+            secrets: vec!["geheim-4711".to_owned(), "geheim".to_owned(), "auto".to_owned()],
         }
     }
 
@@ -198,6 +201,7 @@ mod tests {
             ("/home/grace/x /home/ ", "~/x /home/ "),
             ("started by root", "started by root"),
             ("token is geheim-4711.", "token is [removed]."),
+            ("dtype auto", "dtype auto"),
             ("HF_TOKEN=abc1", "HF_TOKEN=[removed]"),
             ("Authorization: Bearer abc.def", "Authorization: Bearer [removed]"),
             ("--api-key s3cr3t --port 8001", "--api-key [removed] --port 8001"),

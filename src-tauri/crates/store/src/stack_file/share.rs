@@ -31,7 +31,9 @@ struct Clean {
 
 impl Clean {
     fn take(&mut self, value: &mut Value) {
-        if let Value::String(text) = value {
+        if let Value::String(text) = value
+            && text.value() != GONE
+        {
             self.secrets.push(text.value().clone());
         }
         *value = Value::from(GONE);
@@ -147,6 +149,7 @@ agents = [
         {
             assert!(shared.text.contains(kept), "{kept} not in\n{}", shared.text);
         }
+        assert!(!shared.secrets.iter().any(|s| s == GONE));
         for secret in ["hf_planted", "two", "three", "gw-secret", "sesame", "open"] {
             assert!(shared.secrets.iter().any(|s| s == secret), "{secret}");
         }
