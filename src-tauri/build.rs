@@ -13,6 +13,7 @@ fn main() {
         "dialog_confirm",
         "dialog_stop_neighbour",
         "dialog_save_report",
+        "dialog_save_picture",
     ];
     let attributes =
         tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::shapes::doctor::DoctorReport;
+use api::shapes::history::{Picture, PictureRequest};
 use api::shapes::neighbours::{Neighbour, Neighbours};
 use api::shapes::stacks::{Confirmation, ImportKind, ImportRequest, SurfaceKind};
 use api::{ApiError, Code};
@@ -223,15 +224,35 @@ pub(crate) async fn dialog_save_report(
     link: State<'_, Arc<Link>>,
 ) -> Result<Option<String>, ApiError> {
     let report: DoctorReport = read(link.call("doctor_report", json!({})).await?)?;
-    let Some(path) = save_as(&app, report.name).await? else { return Ok(None) };
-    write_new(&path, &report.text)?;
+    let Some(path) = save_as(&app, "Save the report", report.name).await? else { return Ok(None) };
+    write_new(&path, report.text.as_bytes())?;
     Ok(Some(path.display().to_string()))
 }
 
-async fn save_as(app: &AppHandle, name: String) -> Result<Option<PathBuf>, ApiError> {
+/// Writes a picture of the pools where the person says; as with a report, nothing is overwritten. The page says which
+/// picture; its bytes come from the controller, not from the page.
+#[tauri::command]
+pub(crate) async fn dialog_save_picture(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    request: PictureRequest,
+) -> Result<Option<String>, ApiError> {
+    let picture: Picture = read(link.call("export_picture", json!(request)).await?)?;
+    let bytes = picture.bytes().ok_or_else(|| {
+        failed(
+            "The controller's picture could not be read.",
+            "It may be of another version: end it in the tray, and open the window again.",
+        )
+    })?;
+    let Some(path) = save_as(&app, "Save the picture", picture.name).await? else { return Ok(None) };
+    write_new(&path, &bytes)?;
+    Ok(Some(path.display().to_string()))
+}
+
+async fn save_as(app: &AppHandle, title: &'static str, name: String) -> Result<Option<PathBuf>, ApiError> {
     let chosen = ask(app, move |parent, answer| {
         let chooser = gtk::FileChooserDialog::with_buttons(
-            Some("Save the report"),
+            Some(title),
             parent.as_ref(),
             gtk::FileChooserAction::Save,
             &[("Cancel", gtk::ResponseType::Cancel), ("Save", gtk::ResponseType::Accept)],
@@ -254,9 +275,9 @@ async fn save_as(app: &AppHandle, name: String) -> Result<Option<PathBuf>, ApiEr
     Ok(chosen.flatten())
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), ApiError> {
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ApiError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    made.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| match error.kind() {
+    made.and_then(|mut file| file.write_all(bytes)).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => failed(
             format!("{} exists already, and is left as it is.", path.display()),
             "Choose a name that does not exist yet.",

@@ -55,6 +55,7 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
             dialogs::dialog_confirm,
             dialogs::dialog_stop_neighbour,
             dialogs::dialog_save_report,
+            dialogs::dialog_save_picture,
         ])
         .setup(move |app| {
             app.manage(Preferences::open(app.handle(), &places.preferences));

@@ -1,6 +1,6 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
-import type { ApiError, Imported, ImportKind, Neighbours, Requests, Streams } from "./types";
+import type { ApiError, Imported, ImportKind, Neighbours, PictureRequest, Requests, Streams } from "./types";
 
 export type Command = keyof Requests;
 export type StreamCommand = keyof Streams;
@@ -29,6 +29,8 @@ export interface Dialogs {
   stopNeighbour(id: string, takePlace: boolean): Promise<Neighbours | null>;
   /** Opens the desktop's file dialog and writes the report of readiness; where it is, or null when it was closed. */
   saveReport(): Promise<string | null>;
+  /** Has the picture drawn and written where the person says: the file's path, or null when the dialog was closed. */
+  savePicture(request: PictureRequest): Promise<string | null>;
 }
 
 export interface Backend {

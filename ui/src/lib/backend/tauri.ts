@@ -59,6 +59,7 @@ export function tauriBackend(): Backend {
       confirmStack: () => invoke<boolean>("dialog_confirm").catch(rethrow),
       stopNeighbour: (id, takePlace) => invoke<Neighbours | null>("dialog_stop_neighbour", { id, takePlace }).catch(rethrow),
       saveReport: () => invoke<string | null>("dialog_save_report").catch(rethrow),
+      savePicture: (request) => invoke<string | null>("dialog_save_picture", { request }).catch(rethrow),
     },
   };
 }

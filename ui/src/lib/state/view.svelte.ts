@@ -19,6 +19,8 @@ export class View {
   /** The agent whose log Activity shows. */
   logAgent = $state<string | null>(null);
   activityTab = $state<"events" | "logs">("events");
+  /** How many hours back Activity's pictures go. */
+  historyHours = $state(24);
   settingsTab = $state<SettingsTab>("general");
   /** Whether the panel with what others run is open. */
   neighbours = $state(false);

@@ -132,9 +132,9 @@ struct Row {
 /// A whole number in the small unit; `None` for what is no figure.
 fn whole(value: f64, scale: f64) -> Option<i64> {
     let value = (value * scale).round();
-    // Every figure is zero or more, and 10^15 KiB is more than any machine has.
+    // Every figure is zero or more, and 10^17 KiB is more than any machine has.
     #[expect(clippy::cast_possible_truncation, reason = "bounded just here")]
-    (value.is_finite() && (0.0..=1e15).contains(&value)).then_some(value as i64)
+    (value.is_finite() && (0.0..=1e17).contains(&value)).then_some(value as i64)
 }
 
 impl Database {

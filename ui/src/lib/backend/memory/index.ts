@@ -8,6 +8,7 @@ import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from 
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
 import { PlayedDoctor } from "./doctor";
 import { Forms } from "./forms";
+import { agentHistoryOf, historyOf } from "./history";
 import { PlayedImages } from "./images";
 import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
@@ -137,6 +138,7 @@ export function memoryBackend(): Backend {
         await Promise.resolve();
         return controller.told(controller.neighbours.stop(id));
       },
+      savePicture: ({ format, hours }) => Promise.resolve(`/home/you/asgard-memory-${String(hours)}h.${format}`),
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
@@ -160,6 +162,10 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     }
     case "events":
       return { events: c.events };
+    case "history":
+      return historyOf(c.status(), payload as Payload<"history">, lived(c));
+    case "agent_history":
+      return agentHistoryOf(c.status(), payload as Payload<"agent_history">, lived(c));
     case "neighbours":
       return c.neighbours.all();
     case "adopt":
@@ -264,6 +270,11 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     default:
       return { result: "done", message: "Done.", profile: null, seconds: 0 };
   }
+}
+
+/** A house that was set up a moment ago has no history. */
+function lived(c: Controller): boolean {
+  return c.status().agents.some((a) => a.state !== "asleep");
 }
 
 /** Nothing starts from a stack that nobody has looked at. */

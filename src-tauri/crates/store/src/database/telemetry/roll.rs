@@ -18,8 +18,8 @@ pub const HOURS_KEPT: i64 = 366 * 24 * 3600;
 /// minute or for ten.
 const PASS: i64 = 600;
 /// How many rows of a series one pass may take away: more than it adds, much less than the whole.
-const MINUTES_TRIMMED: i64 = 600;
-const HOURS_TRIMMED: i64 = 24;
+const MINUTES_TRIMMED: i64 = 120;
+const HOURS_TRIMMED: i64 = 6;
 
 fn floor(time: i64, grain: i64) -> i64 {
     time.div_euclid(grain) * grain
