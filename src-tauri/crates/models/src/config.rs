@@ -92,7 +92,9 @@ fn described(root: Node<'_>) -> Result<ModelFacts, ConfigError> {
         );
     }
     let mut runs = if encoder_only { Vec::new() } else { layers::runs(&layers.all, attention, state) };
-    if is_encoder_decoder(root, text) {
+    let pair = is_encoder_decoder(root, text);
+    if pair {
+        layers.bounded = true;
         cross(text, attention, count, &mut runs);
     }
     let dtype = dtype(root, node);
@@ -110,7 +112,11 @@ fn described(root: Node<'_>) -> Result<ModelFacts, ConfigError> {
         mixture: parameters::mixture(text),
         bytes: if dtype == "float32" { 4 } else { 2 },
     };
-    let towers = tower::bytes(around, hidden, shape.bytes, quant.as_ref());
+    let mut towers = tower::bytes(around, hidden, shape.bytes, quant.as_ref());
+    if pair {
+        towers = towers
+            .saturating_add(tower::encoder(text, hidden, count).saturating_mul(u128::from(shape.bytes)));
+    }
     let parts = parameters::parts(&shape, &layers.all, quant.as_ref(), towers);
     let known = hidden > 0 && shape.vocabulary > 0;
     let weights = match (&quant, known) {
@@ -333,5 +339,7 @@ fn is_encoder_decoder(root: Node<'_>, text: Text<'_>) -> bool {
 fn cross(text: Text<'_>, attention: Attention, count: u64, runs: &mut Vec<LayerRun>) {
     let tokens = text.num(&["max_source_positions", "max_position_embeddings"]).unwrap_or(1500);
     runs.push(LayerRun { count, cache: Cache::Cross { heads: attention.full, tokens: narrow(tokens) } });
-    text.node.found().note("The encoder's own weights are not in the sum of an encoder and decoder.");
+    text.node.found().note(
+        "An encoder and a decoder: what is kept of the encoder's output is counted for the longest input.",
+    );
 }

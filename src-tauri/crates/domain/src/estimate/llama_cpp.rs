@@ -39,8 +39,8 @@ pub(super) fn cache(
             |window: u32| u64::from(window).saturating_add(ubatch).next_multiple_of(CELLS).min(context_cells);
         match run.cache {
             Cache::Full { heads } => add(heads, context_cells, true),
-            Cache::Sliding { heads, window } => add(heads, windowed(window), context < window),
-            Cache::Chunked { heads, chunk } => add(heads, windowed(chunk), context < chunk),
+            Cache::Sliding { heads, window } => add(heads, windowed(window), context <= window),
+            Cache::Chunked { heads, chunk } => add(heads, windowed(chunk), context <= chunk),
             // The latent is kept once, as a key; there is no value.
             Cache::Latent { width } => add(Heads { kv: 1, key: width, value: 0 }, context_cells, true),
             Cache::Fixed { bytes_per_token } => {

@@ -169,7 +169,7 @@ fn uneven_heads(model: &ModelFacts, request: &Request) -> Option<u32> {
 fn grows(kind: Kind, context: u64) -> bool {
     match kind {
         Kind::Full => true,
-        Kind::Sliding(window) | Kind::Chunked(window) => context < window,
+        Kind::Sliding(window) | Kind::Chunked(window) => context <= window,
         Kind::Cross(_) | Kind::State => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::json::Node;
 use super::quant::Quantisation;
+use super::text::Text;
 
 /// Bytes of all towers and of what joins them to the language model.
 pub(super) fn bytes(around: Node<'_>, hidden: u64, of_weight: u64, quant: Option<&Quantisation>) -> u128 {
@@ -26,6 +27,18 @@ pub(super) fn bytes(around: Node<'_>, hidden: u64, of_weight: u64, quant: Option
         }
         None => elements.saturating_mul(u128::from(of_weight)),
     }
+}
+
+/// Weights of the encoder beside a decoder of `layers`, and of what joins each of the decoder's layers to it.
+pub(super) fn encoder(text: Text<'_>, width: u64, layers: u64) -> u128 {
+    let node = text.node;
+    let own = node.any(&["encoder_layers", "num_layers", "num_hidden_layers"]).unwrap_or(layers);
+    let inner = node.any(&["encoder_ffn_dim", "d_ff"]).unwrap_or_else(|| width.saturating_mul(4));
+    let w = u128::from(width);
+    let square = 4 * w * w;
+    (square + 2 * w * u128::from(inner))
+        .saturating_mul(u128::from(own))
+        .saturating_add(square.saturating_mul(u128::from(layers)))
 }
 
 fn tower(node: Node<'_>, hidden: u64, around: Node<'_>, key: &str) -> u128 {
