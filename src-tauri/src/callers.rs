@@ -37,6 +37,7 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Resume(_)
         | Request::ApplySuggestion(_)
         | Request::LaunchPreview(_)
+        | Request::Estimate(_)
         | Request::Cancel(_)
         | Request::Health(_)
         | Request::Logs(_)

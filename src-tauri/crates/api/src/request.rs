@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::{
-    activity, agents, chat, doctor, history, images, neighbours, plans, settings, stacks, status,
+    activity, agents, chat, doctor, history, images, models, neighbours, plans, settings, stacks, status,
 };
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
@@ -58,6 +58,8 @@ requests! {
     ApplySuggestion(agents::SuggestionRequest) -> stacks::Edited;
     /// The command that an agent is started with, and why each flag has its value.
     LaunchPreview(agents::AgentRequest) -> agents::LaunchPreview;
+    /// What a model takes, and where it would fit.
+    Estimate(models::EstimateRequest) -> models::Estimate;
     /// Cancel what is under way and put back what ran before.
     Cancel(status::Nothing) -> status::Nothing;
     /// Ask every agent that is awake (deep: for a streamed answer and a tool call).

@@ -6,7 +6,7 @@ use ts_rs::{Config, TS};
 
 use crate::request;
 use crate::shapes::{
-    activity, agents, chat, doctor, history, images, neighbours, plans, settings, stacks, status,
+    activity, agents, chat, doctor, history, images, models, neighbours, plans, settings, stacks, status,
 };
 
 /// The whole of `ui/src/lib/backend/types.ts`.
@@ -58,6 +58,11 @@ pub fn generate() -> String {
         plans::PlanAgent,
         plans::Outcome,
         plans::OutcomeKind,
+        models::EstimateRequest,
+        models::Estimate,
+        models::DeviceEstimate,
+        models::Certainty,
+        models::EstimateFit,
         agents::AgentRequest,
         agents::SuggestionRequest,
         agents::YieldRequest,

@@ -10,7 +10,7 @@ use api::shapes::settings::{AfterLogin, Settings, SettingsPatch, StackFile};
 use api::shapes::status::{Changed, Nothing};
 use api::{ApiError, Code};
 use domain::agent::AgentName;
-use domain::plan::{Goal, plan};
+use domain::plan::{Goal, Situation, plan};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,7 +24,9 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::{doctor, editing, health, history, images, neighbours, stacks, view, what_if, yielding};
+use crate::{
+    doctor, editing, estimating, health, history, images, neighbours, stacks, view, what_if, yielding,
+};
 
 /// What Asgard can do, for the faces' hosts.
 #[derive(Clone)]
@@ -93,6 +95,12 @@ impl App {
             Request::Resume(_) => json(yielding::resume(ctx).await?),
             Request::ApplySuggestion(asked) => json(editing::apply_suggestion(ctx, &asked).await?),
             Request::LaunchPreview(asked) => json(crate::preview::preview(ctx, &name(&asked.agent)?).await?),
+            Request::Estimate(asked) => {
+                let described = estimating::describe(&ctx.world.paths, &asked)?;
+                let state = ctx.state.state();
+                let situation = Situation { pools: state.pools.clone(), ..Situation::default() };
+                json(estimating::answer(&described, &asked, Some((&state.stack, &situation)))?)
+            }
             Request::Cancel(_) => {
                 ctx.state.cancel().await?;
                 json(Nothing {})

@@ -17,6 +17,7 @@ mod dispatch;
 mod doctor;
 mod editing;
 mod errand;
+mod estimating;
 mod event;
 mod gateway;
 mod health;
@@ -52,6 +53,7 @@ mod yielding;
 
 pub use commands::App;
 pub use doctor::{offline_doctor, offline_report};
+pub use estimating::offline_estimate;
 pub use history::offline_picture;
 pub use offline::{FromState, OfflinePlan, offline_plan};
 pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};

@@ -86,6 +86,15 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
     Ok(PlanShape { changed: Some(changed), ..view::plan_shape(&plan, &hash) })
 }
 
+/// The user's stack (or the shipped one) on this machine or the recorded one, with nobody awake; `None` where the stack
+/// does not hold.
+pub(crate) fn ground(options: &Options) -> Option<(Stack, Situation)> {
+    let machine = options.machine();
+    let loaded = store::stack_file::load_on(&options.paths.stack_file(), 1, machine.gpu());
+    let situation = Situation { pools: machine.pools(), ..Situation::default() };
+    Some((loaded.stack.ok()?, situation))
+}
+
 /// The situation that `from` describes, on pools read now or recorded in it.
 ///
 /// # Errors

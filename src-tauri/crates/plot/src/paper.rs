@@ -116,7 +116,9 @@ impl<DB: DrawingBackend> Paper<DB> {
             .into_font()
             .color(&rgb(colour))
             .pos(Pos::new(horizontal, VPos::Center));
-        self.area.draw(&Text::new(text, (self.px(x), self.px(y + size * self.nudge)), style)).map_err(not_drawn)
+        self.area
+            .draw(&Text::new(text, (self.px(x), self.px(y + size * self.nudge)), style))
+            .map_err(not_drawn)
     }
 
     /// How wide a text is, in pixels, in the font that is compiled in: one of the wider ones.
@@ -124,9 +126,7 @@ impl<DB: DrawingBackend> Paper<DB> {
         let style = (FAMILY, size * PLOTTERS_SIZE * self.scale).into_text_style(&self.area);
         self.area
             .estimate_text_size(&clean(text), &style)
-            .map_or(size * 0.6 * text.chars().count() as f64, |(w, _)| {
-                f64::from(w) / self.scale
-            })
+            .map_or(size * 0.6 * text.chars().count() as f64, |(w, _)| f64::from(w) / self.scale)
     }
 
     pub(crate) fn done(&self) -> Result<(), NotDrawn> {

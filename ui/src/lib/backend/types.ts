@@ -302,6 +302,65 @@ message: string, profile: string | null, seconds: number, };
 
 export type OutcomeKind = "done" | "cancelled";
 
+export type EstimateRequest = { 
+/**
+ * A Hub id, a folder, a GGUF file, a config.json.
+ */
+model: string, 
+/**
+ * Tokens; the model's limit, at most 32K, where null.
+ */
+context: number | null, 
+/**
+ * 1 where null.
+ */
+sequences: number | null, 
+/**
+ * 1 where null.
+ */
+tensor_parallel: number | null, kv_dtype: string | null, quantization: string | null, };
+
+export type Estimate = { model: string, architecture: string, 
+/**
+ * "vllm" or "llama.cpp".
+ */
+backend: string, 
+/**
+ * What it was read from, in words.
+ */
+source: string, quantization: string | null, context: number, 
+/**
+ * The model's own limit.
+ */
+max_context: number | null, sequences: number, tensor_parallel: number, weights_bytes: number, 
+/**
+ * What one more token costs at full context: only layers that still grow. Of the model; what devices repeat stands
+ * with them.
+ */
+kv_bytes_per_token: number, kv_bytes: number, 
+/**
+ * What does not grow with tokens.
+ */
+state_bytes: number, overhead_bytes: number, total_bytes: number, per_device: Array<DeviceEstimate>, 
+/**
+ * How each figure is known: "exact", "computed", "bound", "unknown".
+ */
+certainty: Certainty, fits: Array<EstimateFit>, notes: Array<string>, };
+
+export type DeviceEstimate = { device: number, weights_bytes: number, 
+/**
+ * With replication.
+ */
+kv_bytes_per_token: number, kv_bytes: number, state_bytes: number, overhead_bytes: number, total_bytes: number, };
+
+export type Certainty = { weights: string, kv: string, overhead: string, };
+
+export type EstimateFit = { 
+/**
+ * Null: alone.
+ */
+profile: string | null, fits: boolean, reason: string, };
+
 export type AgentRequest = { agent: string, };
 
 export type SuggestionRequest = { agent: string, id: string, };
@@ -937,6 +996,7 @@ export interface Requests {
   resume: [Nothing, Outcome];
   apply_suggestion: [SuggestionRequest, Edited];
   launch_preview: [AgentRequest, LaunchPreview];
+  estimate: [EstimateRequest, Estimate];
   cancel: [Nothing, Nothing];
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];

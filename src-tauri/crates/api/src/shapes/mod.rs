@@ -7,6 +7,7 @@ pub mod chat;
 pub mod doctor;
 pub mod history;
 pub mod images;
+pub mod models;
 pub mod neighbours;
 pub mod plans;
 pub mod settings;

@@ -4,6 +4,7 @@ mod chat;
 mod command;
 mod config;
 mod doctor;
+mod estimate;
 mod health;
 mod logs;
 mod others;
@@ -34,6 +35,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Neighbours { what } => block_on(others::neighbours(screen, what)),
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
+        Command::Estimate(ask) => estimate::run(screen, ask),
         Command::Plan(ask) => plan::run(screen, &ask),
         Command::Status { plot: Some(file), how, .. } => plot::run(screen, &file, &how),
         Command::Status { watch, .. } => block_on(status::run(screen, watch)),

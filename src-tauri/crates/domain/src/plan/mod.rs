@@ -2,6 +2,7 @@
 //!
 //! The one entry is [`plan`]. It is pure: the same stack, situation and goal give the same plan.
 
+mod beside;
 mod build;
 mod claims;
 mod proof;
@@ -20,6 +21,7 @@ use crate::pool::{CapacityUnknown, Held, Ledger, PoolId, PoolReading, Shares};
 pub use crate::stack::Basis;
 use crate::stack::{ProfileName, Stack};
 
+pub use beside::{Fit, Guest, beside};
 pub use build::{plan, plan_undo};
 pub use claims::{claims, declared_claims, footprint_of, loading_claims};
 
