@@ -1,6 +1,6 @@
 # The verbs. Each works on a fresh machine with nothing done before, and each is a script under scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run test check deps soak bench install uninstall screenshots fmt generate
+.PHONY: help run test check deps soak mutants bench install uninstall screenshots fmt generate
 MAKEFLAGS += --no-print-directory
 # Bash counts in SECONDS itself; the soak gets it as an argument.
 unexport SECONDS
@@ -23,6 +23,9 @@ deps: ## only install what is missing (DRY=1 prints it; TEST=1 with what tests n
 
 soak: ## the random campaigns (SEED=1 CASES=100000 SECONDS=600)
 	@scripts/soak "$(SEED)" "$(SECONDS)"
+
+mutants: ## change the memory's pure core and see which changes no test notices (FILE=pool.rs)
+	@scripts/mutants $(FILE)
 
 bench: ## the benchmarks: a table, and target/bench/*.json
 	@scripts/bench

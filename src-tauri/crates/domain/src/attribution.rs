@@ -124,17 +124,8 @@ pub fn measure(
         };
         look.into(&mut found, is_ordinary);
     }
-    let quality = if found.nvml_or_fdinfo && sources.nvml.is_some() {
-        Quality::Nvml
-    } else if found.nvml_or_fdinfo {
-        Quality::Fdinfo
-    } else if found.stepped {
-        Quality::Step
-    } else if found.processes {
-        Quality::Processes
-    } else {
-        return None;
-    };
+    let best = [Quality::Nvml, Quality::Fdinfo, Quality::Step, Quality::Processes];
+    let quality = best.into_iter().find(|q| found.seen.contains(q))?;
     let apart = found.doubt.is_none() && !found.mixed;
     Some(Measured { base: found.shares.clone(), shares: found.shares, quality, doubt: found.doubt, apart })
 }
@@ -176,9 +167,17 @@ struct Found {
     doubt: Option<Doubt>,
     /// Some pool shows its device's part in nothing but the whole.
     mixed: bool,
-    stepped: bool,
-    nvml_or_fdinfo: bool,
-    processes: bool,
+    /// What any figure rests on.
+    seen: Vec<Quality>,
+}
+
+impl Found {
+    /// The largest of several doubts is the one that is said.
+    fn doubt(&mut self, bytes: Bytes, message: String) {
+        if self.doubt.as_ref().is_none_or(|d| d.bytes < bytes) {
+            self.doubt = Some(Doubt { bytes, message });
+        }
+    }
 }
 
 /// What processes hold of ordinary memory: at least, and at most.
@@ -204,12 +203,13 @@ impl Processes {
 }
 
 /// The device part in `pool` by the counters of the agent itself. More than is in use there is a lie.
-fn exact(sources: &Sources, pool: &PoolReading) -> Option<Bytes> {
+fn exact(sources: &Sources, pool: &PoolReading) -> Option<(Bytes, Quality)> {
     let all = pool.device_used.unwrap_or(pool.used);
     let of = |source: &Option<BTreeMap<PoolId, Bytes>>| source.as_ref()?.get(&pool.id).copied();
     let possible = |bytes: &Bytes| *bytes <= all + disagreement(pool);
-    let fdinfo = of(&sources.fdinfo).filter(possible);
-    fdinfo.max(of(&sources.nvml).filter(possible))
+    let fdinfo = of(&sources.fdinfo).filter(possible).map(|b| (b, Quality::Fdinfo));
+    let nvml = of(&sources.nvml).filter(possible).map(|b| (b, Quality::Nvml));
+    [fdinfo, nvml].into_iter().flatten().max_by_key(|(bytes, _)| *bytes)
 }
 
 /// By how much two counters may differ before it is said: two units.
@@ -230,7 +230,8 @@ struct Look<'a> {
     pool: &'a PoolReading,
     step: Option<Share>,
     before: Option<&'a PoolReading>,
-    exact: Option<Bytes>,
+    /// The agent's own counter of its device part.
+    exact: Option<(Bytes, Quality)>,
     processes: Option<Processes>,
     reserved: Share,
 }
@@ -238,9 +239,9 @@ struct Look<'a> {
 impl Look<'_> {
     fn into(self, found: &mut Found, is_ordinary: bool) {
         let known = self.step.is_some() || self.exact.is_some() || self.processes.is_some();
-        found.stepped |= self.step.is_some();
-        found.nvml_or_fdinfo |= self.exact.is_some();
-        found.processes |= self.processes.is_some();
+        let step = self.step.map(|_| Quality::Step);
+        let processes = self.processes.map(|_| Quality::Processes);
+        found.seen.extend(self.exact.map(|(_, quality)| quality).into_iter().chain(step).chain(processes));
         found.mixed |= !self.has_counter() && self.exact.is_none() && self.reserved.device > Bytes::ZERO;
         if !known {
             return;
@@ -259,13 +260,12 @@ impl Look<'_> {
     }
 
     fn device(&self, found: &mut Found) -> Bytes {
-        match (self.exact, self.step) {
+        match (self.exact.map(|(bytes, _)| bytes), self.step) {
             (Some(exact), Some(step)) if self.has_counter() => {
                 let differ = apart(exact, step.device);
                 if differ > disagreement(self.pool) {
                     let unit = unit_of(self.pool);
-                    self.doubt(
-                        found,
+                    found.doubt(
                         differ,
                         format!(
                             "Its processes name {} on the device, and {} rose by {}: the larger counts.",
@@ -307,8 +307,7 @@ impl Look<'_> {
         let unit = unit_of(self.pool);
         if self.on_device() && device > fell + disagreement(self.pool) {
             let by = device.saturating_sub(fell);
-            self.doubt(
-                found,
+            found.doubt(
                 by,
                 format!(
                     "{} rose by {} while available memory fell by {}: the larger counts.",
@@ -319,8 +318,7 @@ impl Look<'_> {
             );
         } else if (self.on_device() || self.processes.is_some()) && beside > most + disagreement(self.pool) {
             let explained = device + most;
-            self.doubt(
-                found,
+            found.doubt(
                 fell.saturating_sub(explained),
                 format!(
                     "Available memory fell by {} while {} of it can be explained: the larger counts.",
@@ -352,13 +350,6 @@ impl Look<'_> {
 
     fn counter(&self) -> &'static str {
         if self.pool.kind == PoolKind::Unified { "GTT" } else { "Device memory" }
-    }
-
-    /// The largest of several doubts is the one that is said.
-    fn doubt(&self, found: &mut Found, bytes: Bytes, message: String) {
-        if found.doubt.as_ref().is_none_or(|d| d.bytes < bytes) {
-            found.doubt = Some(Doubt { bytes, message });
-        }
     }
 
     fn bounded(&self, share: Share) -> Share {

@@ -29,6 +29,8 @@ fn on(id: &str, device: f64, host: f64) -> Shares {
     Shares::from([(PoolId::new(id), share(device, host))])
 }
 
+/// As the sources of an agent give it.
+#[allow(clippy::unnecessary_wraps, reason = "a source may be missing, these are not")]
 fn by_pool(id: &str, bytes: f64) -> Option<BTreeMap<PoolId, Bytes>> {
     Some(BTreeMap::from([(PoolId::new(id), gb(bytes))]))
 }
@@ -50,6 +52,8 @@ fn started(used: f64, gtt: f64, sources: &Sources) -> Measured {
 }
 
 /// Name, in use and through GTT after the start, what else is told; device, host, quality, by how much in doubt.
+type Row = (&'static str, f64, f64, Sources, (f64, f64), Quality, Option<f64>);
+
 #[test]
 fn the_step_refined_by_what_can_be_read() {
     let nothing = Sources::default();
@@ -57,7 +61,6 @@ fn the_step_refined_by_what_can_be_read() {
     let pss = |bytes| Sources { pss: Some(gb(bytes)), ..Sources::default() };
     let cgroup = |bytes| Sources { cgroup: Some(gb(bytes)), ..Sources::default() };
     let both = |device, host| Sources { pss: Some(gb(host)), ..fdinfo(device) };
-    type Row = (&'static str, f64, f64, Sources, (f64, f64), Quality, Option<f64>);
     let rows: Vec<Row> = vec![
         ("both counters agree", 31.5, 21.0, nothing.clone(), (20.0, 1.5), Quality::Step, None),
         ("no counter moved", 10.0, 1.0, nothing.clone(), (0.0, 0.0), Quality::Step, None),
@@ -258,6 +261,9 @@ fn the_words_of_others_are_taken_as_they_are() {
     assert_eq!((said.shares.clone(), said.doubt.clone(), said.apart), (said.base.clone(), None, true));
 }
 
+/// A pool: its kind, in use before and after, through the device before and after.
+type Raw = (u8, u64, u64, Option<u64>, Option<u64>);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -274,7 +280,7 @@ proptest! {
         shift in 0u32..64,
     ) {
         let kind = |k| [PoolKind::Unified, PoolKind::Vram, PoolKind::Ram][usize::from(k)];
-        let reading = |(n, of): (usize, &(u8, u64, u64, Option<u64>, Option<u64>)), later: bool| PoolReading {
+        let reading = |(n, of): (usize, &Raw), later: bool| PoolReading {
             kind: kind(of.0),
             used: Bytes((if later { of.2 } else { of.1 }) >> shift),
             device_used: (if later { of.4 } else { of.3 }).map(|b| Bytes(b >> shift)),

@@ -17,7 +17,6 @@ fn no_start_of_ours_passes_a_bound_that_could_be_known() {
             Err(story) => panic!("{story}"),
         }
     }
-    println!("{seen:#?}");
     // A campaign in which little happens proves little.
     for (what, seen, least) in [
         ("cases", seen.cases, CASES),

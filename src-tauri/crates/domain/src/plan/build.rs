@@ -142,7 +142,7 @@ struct Draft {
     stops_in_use: usize,
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     fn holds(&self, running: &Running) -> bool {
         self.situation.pools.iter().any(|p| running.held.counts(p).total() > Bytes::ZERO)
     }

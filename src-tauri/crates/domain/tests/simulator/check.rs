@@ -186,7 +186,7 @@ pub fn never_together(house: &House) -> Result<(), String> {
 /// what was measured too high; at most, all that no agent holds.
 pub fn ledger_is_true(house: &House) -> Result<(), String> {
     let situation = house.situation.clone();
-    let ledgers = ledgers(&house.planned_stack(), &situation).map_err(|e| e.to_string())?;
+    let ledgers = ledgers(house.planned_stack(), &situation).map_err(|e| e.to_string())?;
     for (place, ledger) in ledgers.iter().enumerate() {
         let parts = ledger.parts();
         let sum = parts.agents.iter().map(|(_, b)| b.0).sum::<u64>()

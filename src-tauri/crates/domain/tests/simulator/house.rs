@@ -193,9 +193,8 @@ impl House {
             let pool = &mut self.machine.pools[place];
             let part = match pool.kind {
                 PoolKind::Vram => &mut pool.other.device,
-                PoolKind::Ram => &mut pool.other.host,
                 PoolKind::Unified if self.chance.percent(10) => &mut pool.other.device,
-                PoolKind::Unified => &mut pool.other.host,
+                PoolKind::Ram | PoolKind::Unified => &mut pool.other.host,
             };
             let moved = if grows { more } else { self.chance.between(0, part.0) };
             part.0 = if grows { part.0 + moved } else { part.0 - moved };

@@ -14,7 +14,13 @@
 //! for the GPU's cap. Beside it: agents in conflict never meet, one loads at a time, and the ledger says what the
 //! machine knows, within the tolerance that `check` states.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "the tests and the soak use a part each")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::panic,
+    reason = "the tests and the soak use a part each"
+)]
 
 mod check;
 mod counters;
