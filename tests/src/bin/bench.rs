@@ -16,7 +16,9 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use domain::Bytes;
+use domain::estimate::{Request, estimate, longest_context};
 use domain::plan::{Goal, plan};
+use domain::stack::BackendKind;
 use journeys::display::{SOON, Screen, X11};
 use journeys::household::{Household, program, state_of};
 use serde_json::{Value, json};
@@ -34,6 +36,7 @@ struct Row {
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut rows = plans();
+    rows.push(estimates());
     rows.extend(window().await);
     rows.extend(controller().await);
     rows.extend(switch().await);
@@ -84,6 +87,33 @@ fn plans() -> Vec<Row> {
         Row { name: "a plan for 6 agents on 8 pools", value: few, unit: "ms", target: 1.0 },
         Row { name: "a plan for 100 agents on 8 pools", value: many, unit: "ms", target: 20.0 },
     ]
+}
+
+/// From the bytes of a config.json to what the model takes: the slowest of a model with a long list of unquantised
+/// modules, one with several kinds of layers and one with towers.
+fn estimates() -> Row {
+    const CONFIGS: [&[u8]; 3] = [
+        include_bytes!("../../../src-tauri/crates/models/tests/configs/qwen3-next-80b-a3b-awq-4bit.json"),
+        include_bytes!("../../../src-tauri/crates/models/tests/configs/gemma-3-27b.json"),
+        include_bytes!("../../../src-tauri/crates/models/tests/configs/qwen3.5-27b.json"),
+    ];
+    let mut slowest: f64 = 0.0;
+    for config in CONFIGS {
+        let mut times: Vec<f64> = (0..25)
+            .map(|_| {
+                let began = Instant::now();
+                let facts = models::config::read(config).expect("a configuration");
+                let request = Request::one(BackendKind::Vllm, Some(131_072));
+                std::hint::black_box(estimate(&facts, &request)).expect("an estimate");
+                std::hint::black_box(longest_context(&facts, &request, Bytes::gb(8.0)));
+                began.elapsed().as_secs_f64() * 1000.0
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        slowest = slowest.max(times[12]);
+    }
+    keep("estimate", &json!({ "slowest_ms": slowest, "target_ms": 5.0 }));
+    Row { name: "an estimate from a config.json", value: slowest, unit: "ms", target: 5.0 }
 }
 
 /// Colours in a strip through the rail's first words and the memory header: many are smooth letters, not a blank page.
