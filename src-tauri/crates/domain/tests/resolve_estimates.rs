@@ -80,6 +80,16 @@ fn figures_of_the_files_come_before_preset_data_and_what_is_written_before_both(
 }
 
 #[test]
+fn files_that_arrive_are_no_reason_to_start_a_server_again() {
+    let hash = |facts: &Facts, kv: &str| {
+        domain::stack::agent_hash(&first(&thor(|a| a.kv_cache = size(kv)), facts).unwrap())
+    };
+    let files = known(&[(THOR, model(20.0, 24, 8))]);
+    assert_eq!(hash(&facts(), "12 GB"), hash(&files, "12 GB"));
+    assert_ne!(hash(&files, "12 GB"), hash(&files, "13 GB"));
+}
+
+#[test]
 fn the_limit_of_the_files_counts() {
     let files = known(&[(THOR, model(20.0, 24, 8))]);
     let longer = thor(|a| a.context = Some(65_536));

@@ -7,7 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::{Agent, Stack, Tier};
+use super::{Agent, Basis, ClaimBasis, Stack, Tier};
+use crate::memory::Bytes;
 
 /// The hash of the whole stack.
 pub fn hash(stack: &Stack) -> String {
@@ -24,8 +25,20 @@ pub fn hash(stack: &Stack) -> String {
 
 /// The hash of what an agent's server was started with. Left out is what needs no restart: how it is shown, the
 /// prompt it is given in chats, whose budget it counts on, its times, whether it is pinned, and what was learned of it.
+///
+/// Nor does it know what is only counted with: weights and overhead beside a KV cache in bytes reach no server, and
+/// what they are estimated at changes when the model's files arrive, which is no reason to start one again.
 pub fn agent_hash(agent: &Agent) -> String {
+    let claim = match agent.claim {
+        ClaimBasis::KvCache { kv_cache, .. } => {
+            ClaimBasis::KvCache { weights: Bytes::ZERO, kv_cache, overhead: Bytes::ZERO }
+        }
+        whole => whole,
+    };
     of(&Agent {
+        claim,
+        basis: Basis::Declared,
+        kv_bytes_per_token: None,
         display_name: String::new(),
         title: String::new(),
         role: String::new(),
