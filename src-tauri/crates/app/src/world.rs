@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use domain::GpuVendor;
 use domain::agent::AgentName;
 use domain::memory::Bytes;
 use domain::pool::{PoolId, PoolReading, Shares};
 use domain::secret::Secret;
 use domain::stack::{Agent, Runs, Stack};
-use engine::backend::{Host, Rehearsal, StandIn};
+use engine::backend::{Host, NvidiaCard, Rehearsal, StandIn};
 use engine::container::ContainerEngine;
 use engine::external::{ExternalEngine, Server};
 use engine::ollama::{self, OllamaEngine};
@@ -192,6 +193,16 @@ impl World {
 
     pub(crate) fn host(&self, capacity: Bytes) -> Host {
         let gpu = self.machine.gpu_devices();
+        let nvidia: Vec<NvidiaCard> =
+            gpu.nvidia.into_iter().map(|card| NvidiaCard { pool: card.pool, uuid: card.uuid }).collect();
+        // With cards of both makers, agents that name none are on the first pool of a GPU.
+        let first = |pool: &PoolId| matches!(pool.0.as_str(), "gpu0" | "unified");
+        let amd = gpu.devices.iter().any(|device| device == "/dev/kfd");
+        let gpu_vendor = if nvidia.iter().any(|card| !amd || first(&card.pool)) {
+            Some(GpuVendor::Nvidia)
+        } else {
+            amd.then_some(GpuVendor::Amd)
+        };
         Host {
             devices: gpu.devices,
             groups: gpu.groups,
@@ -199,8 +210,8 @@ impl World {
             caches: self.paths.caches(),
             logs: self.paths.agent_logs(),
             capacity: capacity.0,
-            // Read from the hardware where that tells whose it is.
-            gpu_vendor: None,
+            gpu_vendor,
+            nvidia,
         }
     }
 

@@ -9,7 +9,7 @@ use domain::pool::PoolId;
 use domain::stack::{Agent, ClaimBasis, KnownParts, LoadMode, Runs};
 use engine::backend::explain::explain;
 use engine::backend::flags::{Dropped, FlagSet, fit, fit_launch, shown_env};
-use engine::backend::{Host, Order};
+use engine::backend::{Host, NvidiaCard, Order};
 use engine::container::images::ServerFacts;
 use engine::container::spec;
 use engine::shell::command_text;
@@ -290,6 +290,29 @@ fn nvidia_cards_are_asked_of_the_engine_and_amds_chosen_by_a_variable() {
         );
         assert_eq!(spec(&launch).unwrap().host_config.unwrap().device_requests, None);
     }
+    // By their UUIDs where they are known, and by their pools beside a card of AMD's.
+    let card = |pool: &str, uuid: Option<&str>| NvidiaCard {
+        pool: PoolId::new(pool),
+        uuid: uuid.map(str::to_owned),
+    };
+    let mixed = Host {
+        gpu_vendor: Some(GpuVendor::Amd),
+        nvidia: vec![card("gpu1", Some("GPU-a")), card("gpu3", None)],
+        ..host()
+    };
+    let of = |devices: &[&str]| on(&Agent { devices: pools(devices), tensor_parallel: 1, ..thor() }, &mixed);
+    let asked = |launch: &Launch| match &launch.program {
+        Program::Image { nvidia, .. } => nvidia.clone(),
+        Program::Local { .. } => None,
+    };
+    assert_eq!(asked(&of(&["gpu1"])), Some(vec!["GPU-a".to_owned()]));
+    assert_eq!(asked(&of(&["gpu3"])), Some(vec!["1".to_owned()]), "the second of NVIDIA's");
+    assert_eq!(asked(&of(&["gpu2"])), None);
+    assert_eq!(of(&["gpu2"]).env["HIP_VISIBLE_DEVICES"], "1", "the second of AMD's");
+    assert_eq!(asked(&of(&[])), None, "the first GPU is AMD's");
+    let built_in =
+        Host { gpu_vendor: Some(GpuVendor::Nvidia), nvidia: vec![card("unified", Some("GPU-b"))], ..host() };
+    assert_eq!(asked(&on(&thor(), &built_in)), Some(vec!["GPU-b".to_owned()]));
     // On the processor, and as a program of this machine.
     let image = Runs::Container { image: "llama:1".to_owned(), host_ipc: false };
     let cpu = on(&Agent { gpu_layers: Some(0), runs: image, ..mimir() }, &nvidia);

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use domain::GpuVendor;
+use domain::pool::PoolId;
 use domain::stack::{Agent, BackendKind, Runs};
 
 use super::flags::Fallback;
-use super::{Host, Order, StandIn};
+use super::{Host, NvidiaCard, Order, StandIn};
 use crate::launch::{Launch, Mount, Program};
 use crate::{EngineError, ErrorKind};
 
@@ -216,24 +217,52 @@ pub(super) fn has_gpu(order: &Order<'_>) -> bool {
     vendor(order.host) == Some(GpuVendor::Nvidia) || !order.host.devices.is_empty()
 }
 
-/// The numbers of the cards that the agent was counted on: those of its `devices` ("gpu0" is 0), else the first
-/// `tensor_parallel`. Empty where there is nothing to choose from.
-fn cards(agent: &Agent, one_by_one: bool) -> Vec<u32> {
-    let chosen = chosen_cards(agent);
-    if chosen.is_empty() && one_by_one && agent.devices.is_empty() { vec![0] } else { chosen }
+/// Whose GPU the agent is on: its own devices' maker, else the machine's.
+fn vendor_of(agent: &Agent, host: &Host) -> Option<GpuVendor> {
+    let nvidia = |pool: &PoolId| host.nvidia.iter().any(|card| card.pool == *pool);
+    match agent.devices.as_slice() {
+        [] => vendor(host),
+        pools if pools.iter().any(nvidia) => Some(GpuVendor::Nvidia),
+        _ if host.nvidia.is_empty() => vendor(host),
+        _ => Some(GpuVendor::Amd),
+    }
 }
 
+/// The numbers of the cards that the agent names or is divided over: "gpu0" is 0, and without names it is the first
+/// `tensor_parallel`. Empty where nothing is chosen.
 fn chosen_cards(agent: &Agent) -> Vec<u32> {
-    let named: Vec<u32> =
-        agent.devices.iter().filter_map(|pool| pool.0.strip_prefix("gpu")?.parse().ok()).collect();
-    if !named.is_empty() {
-        return named;
-    }
     if agent.devices.is_empty() && agent.tensor_parallel > 1 {
-        (0..agent.tensor_parallel).collect()
-    } else {
-        Vec::new()
+        return (0..agent.tensor_parallel).collect();
     }
+    agent.devices.iter().filter_map(number).collect()
+}
+
+fn number(pool: &PoolId) -> Option<u32> {
+    pool.0.strip_prefix("gpu")?.parse().ok()
+}
+
+/// The cards as NVIDIA's runtime is asked for them. An agent that names none is counted on the first.
+fn nvidia_cards(agent: &Agent, host: &Host) -> Vec<String> {
+    let wanted = usize::try_from(agent.tensor_parallel.max(1)).unwrap_or(1);
+    let name = |(at, card): (usize, &NvidiaCard)| card.uuid.clone().unwrap_or_else(|| at.to_string());
+    let all = host.nvidia.iter().enumerate();
+    match (host.nvidia.is_empty(), agent.devices.is_empty()) {
+        (true, true) => (0..wanted).map(|n| n.to_string()).collect(),
+        (true, false) => chosen_cards(agent).iter().map(u32::to_string).collect(),
+        (false, true) => all.take(wanted).map(name).collect(),
+        (false, false) => all.filter(|(_, card)| agent.devices.contains(&card.pool)).map(name).collect(),
+    }
+}
+
+/// The numbers of AMD's cards as ROCm counts them: cards of another maker have pools too, and no number there.
+fn amd_cards(agent: &Agent, host: &Host) -> String {
+    let others: Vec<u32> = host.nvidia.iter().filter_map(|card| number(&card.pool)).collect();
+    let named = !agent.devices.is_empty();
+    let counted = chosen_cards(agent).into_iter().filter_map(|n| {
+        let before = others.iter().filter(|other| named && **other < n).count();
+        n.checked_sub(u32::try_from(before).unwrap_or(u32::MAX))
+    });
+    counted.map(|n| n.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// What of the machine's GPU a container is given, and the variables that choose among cards.
@@ -251,33 +280,26 @@ fn gpu(order: &Order<'_>, place: Place) -> Gpu {
     if !agent.on_device() || order.rehearsal.is_some() {
         return Gpu::default();
     }
-    let list = |cards: &[u32]| cards.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    match vendor(host) {
-        Some(GpuVendor::Nvidia) => {
-            let cards = cards(agent, true);
-            let env = match place {
-                // The engine shows a container only the cards that it is given.
-                Place::Container => Vec::new(),
-                Place::Local if cards.is_empty() => Vec::new(),
-                Place::Local => vec![("CUDA_VISIBLE_DEVICES", list(&cards))],
-            };
-            let nvidia = Some(cards.iter().map(u32::to_string).collect());
-            Gpu { nvidia, env, ..Gpu::default() }
-        }
-        Some(GpuVendor::Amd) | None => {
-            let cards = cards(agent, false);
-            let mut env = Vec::new();
-            if !cards.is_empty() {
-                // One of ROCm's two variables only: the second would count within what the first leaves.
-                env.push(("HIP_VISIBLE_DEVICES", list(&cards)));
-                if agent.backend == BackendKind::LlamaCpp {
-                    env.push(("GGML_VK_VISIBLE_DEVICES", list(&cards)));
-                }
-            }
-            let groups = if host.devices.is_empty() { Vec::new() } else { host.groups.clone() };
-            Gpu { devices: host.devices.clone(), groups, nvidia: None, env }
-        }
+    if vendor_of(agent, host) == Some(GpuVendor::Nvidia) {
+        let cards = nvidia_cards(agent, host);
+        let env = match place {
+            // The engine shows a container only the cards that it is given.
+            Place::Container => Vec::new(),
+            Place::Local => vec![("CUDA_VISIBLE_DEVICES", cards.join(","))],
+        };
+        return Gpu { nvidia: Some(cards), env, ..Gpu::default() };
     }
+    let cards = amd_cards(agent, host);
+    let mut env = Vec::new();
+    if !cards.is_empty() {
+        if agent.backend == BackendKind::LlamaCpp {
+            env.push(("GGML_VK_VISIBLE_DEVICES", cards.clone()));
+        }
+        // One of ROCm's two variables only: the second would count within what the first leaves.
+        env.push(("HIP_VISIBLE_DEVICES", cards));
+    }
+    let groups = if host.devices.is_empty() { Vec::new() } else { host.groups.clone() };
+    Gpu { devices: host.devices.clone(), groups, nvidia: None, env }
 }
 
 /// The launch of these parts: for real, or with the stand-in in the program's place.

@@ -10,6 +10,7 @@ pub mod vllm;
 
 use std::path::PathBuf;
 
+use domain::pool::PoolId;
 use domain::secret::Secret;
 use domain::stack::{Agent, BackendKind};
 use domain::{GpuVendor, Stage};
@@ -33,6 +34,17 @@ pub struct Host {
     pub capacity: u64,
     /// Whose GPU it is, where there is one that is known.
     pub gpu_vendor: Option<GpuVendor>,
+    /// NVIDIA cards, in their own order.
+    pub nvidia: Vec<NvidiaCard>,
+}
+
+/// A card as NVIDIA's runtime is asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaCard {
+    /// The pool of its memory.
+    pub pool: PoolId,
+    /// Its UUID, which holds whatever the order of cards; none where it is not known, and then its number is taken.
+    pub uuid: Option<String>,
 }
 
 /// A rehearsal runs the stand-in in the place of the real program, with the very same arguments.

@@ -112,6 +112,7 @@ pub(crate) fn host() -> Host {
         logs: PathBuf::from("/home/u/.local/state/asgard/agents"),
         capacity: 128 * GIB,
         gpu_vendor: None,
+        nvidia: Vec::new(),
     }
 }
 

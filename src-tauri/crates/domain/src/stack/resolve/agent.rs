@@ -203,9 +203,10 @@ impl<'a> AgentCheck<'a> {
     fn argument(&mut self, key: &str, value: Option<&str>) {
         let Some(value) = value else { return };
         if value.trim().is_empty() || value.starts_with('-') || value.chars().any(char::is_control) {
+            let article = if key.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
             self.problem(
                 key,
-                format!("{} cannot be a {key}.", quoted(value)),
+                format!("{} cannot be {article} {key}.", quoted(value)),
                 format!("Write its name, or leave {key} out."),
             );
         }
