@@ -137,7 +137,9 @@ pub fn measure(
 /// figure, and adds to the whole only beyond it.
 pub fn refine(known: &Measured, sources: &Sources) -> Measured {
     let sane = |bytes: &Bytes| *bytes < ABSURD;
-    let host = sources.pss.filter(sane).max(sources.cgroup.filter(sane));
+    // A process that a session started is in the session's control group, with everything else there: that one
+    // tells only where the processes themselves cannot be read.
+    let host = sources.pss.filter(sane).or(sources.cgroup.filter(sane));
     let ordinary = ordinary_of(&known.base);
     let mut shares = known.base.clone();
     for (pool, share) in &mut shares {

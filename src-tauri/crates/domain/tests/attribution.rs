@@ -228,7 +228,8 @@ fn later_readings_add_what_grew_and_forget_what_lied() {
     assert_eq!(parts(&with(Some(23.0), None, None), "unified"), (23.0, 1.5));
     assert_eq!(parts(&with(Some(3.0), Some(0.1), None), "unified"), (20.0, 1.5), "a reading that shows less");
     assert_eq!(parts(&with(None, Some(4.0), None), "unified"), (20.0, 4.0));
-    assert_eq!(parts(&with(None, Some(4.0), Some(6.0)), "unified"), (20.0, 6.0));
+    assert_eq!(parts(&with(None, None, Some(6.0)), "unified"), (20.0, 6.0));
+    assert_eq!(parts(&with(None, Some(4.0), Some(60.0)), "unified"), (20.0, 4.0), "a session's group");
     assert_eq!(
         parts(&with(Some(2e6), Some(2e6), Some(2e6)), "unified"),
         (20.0, 1.5),

@@ -224,7 +224,8 @@ impl House {
                     tells.always_true()
                 } else {
                     share.host.0 += by;
-                    faults.pss.always_true() || faults.cgroup.always_true()
+                    let silent = matches!(faults.pss, Tells::Nothing | Tells::Absurd);
+                    faults.pss.always_true() || silent && faults.cgroup.always_true()
                 };
                 // Where the start told no parts apart, growth is seen only beyond the whole.
                 if !shown || live.measured.as_ref().is_some_and(|m| !m.apart) {
