@@ -40,6 +40,15 @@ fn published_starts_of_hybrid_models() {
     let request = Request { kv_dtype: Some("fp8_e4m3".to_owned()), prefix_caching: true, ..vllm(32_768) };
     let printed_is = |value: f64, wanted: f64| (value - wanted).abs() <= wanted * 0.01;
     assert!(printed_is(concurrency(&dense, &request, gib(6.67)).unwrap(), 5.15));
+    // 5.95 GiB for a small one of 24 layers, prefixes not cached: "262,144 tokens per request: 1.97x".
+    let small: Vec<u8> = String::from_utf8(common::text("qwen3.5-27b"))
+        .unwrap()
+        .replace("\"num_hidden_layers\": 64", "\"num_hidden_layers\": 24")
+        .replace("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 2")
+        .replace("\"linear_num_value_heads\": 48", "\"linear_num_value_heads\": 16")
+        .into_bytes();
+    let small = models::config::read(&small).unwrap();
+    assert!(printed_is(concurrency(&small, &vllm(262_144), gib(5.95)).unwrap(), 1.97));
     // Two devices halve the state and the heads: the same number of tokens in a block.
     let pair = Request { tensor_parallel: 2, ..vllm(32_768) };
     let half = estimate(&dense, &pair).unwrap();
