@@ -6,6 +6,8 @@ pub mod types;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writing;
 
 pub use facts::facts;
 pub use read::{GgufError, Header, MOST_HEADER, Tensor, Value, read};

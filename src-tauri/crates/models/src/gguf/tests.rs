@@ -4,75 +4,8 @@ use domain::Bytes;
 use domain::estimate::{Cache, Heads, Weights};
 use proptest::prelude::*;
 
+use super::writing::Writer;
 use super::{GgufError, facts, read};
-
-/// A header under construction.
-#[derive(Default)]
-struct Writer {
-    entries: u64,
-    tensors: u64,
-    body: Vec<u8>,
-    infos: Vec<u8>,
-}
-
-impl Writer {
-    fn text(to: &mut Vec<u8>, text: &str) {
-        to.extend((text.len() as u64).to_le_bytes());
-        to.extend(text.as_bytes());
-    }
-
-    fn raw(mut self, key: &str, kind: u32, value: &[u8]) -> Self {
-        self.entries += 1;
-        Self::text(&mut self.body, key);
-        self.body.extend(kind.to_le_bytes());
-        self.body.extend(value);
-        self
-    }
-
-    fn number(self, key: &str, value: u32) -> Self {
-        self.raw(key, 4, &value.to_le_bytes())
-    }
-
-    fn string(self, key: &str, value: &str) -> Self {
-        let mut bytes = Vec::new();
-        Self::text(&mut bytes, value);
-        self.raw(key, 8, &bytes)
-    }
-
-    fn list(self, key: &str, values: &[u32]) -> Self {
-        let mut bytes = 4_u32.to_le_bytes().to_vec();
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-        self.raw(key, 9, &bytes)
-    }
-
-    fn words(self, key: &str, words: &[&str]) -> Self {
-        let mut bytes = 8_u32.to_le_bytes().to_vec();
-        bytes.extend((words.len() as u64).to_le_bytes());
-        words.iter().for_each(|w| Self::text(&mut bytes, w));
-        self.raw(key, 9, &bytes)
-    }
-
-    fn tensor(mut self, name: &str, sizes: &[u64], kind: u32) -> Self {
-        self.tensors += 1;
-        Self::text(&mut self.infos, name);
-        self.infos.extend(u32::try_from(sizes.len()).unwrap().to_le_bytes());
-        sizes.iter().for_each(|s| self.infos.extend(s.to_le_bytes()));
-        self.infos.extend(kind.to_le_bytes());
-        self.infos.extend(0_u64.to_le_bytes());
-        self
-    }
-
-    fn done(self) -> Vec<u8> {
-        let mut all = b"GGUF".to_vec();
-        all.extend(3_u32.to_le_bytes());
-        all.extend(self.tensors.to_le_bytes());
-        all.extend(self.entries.to_le_bytes());
-        all.extend(self.body);
-        all.extend(self.infos);
-        all
-    }
-}
 
 fn of(bytes: &[u8]) -> domain::estimate::ModelFacts {
     facts(&read(&mut &bytes[..]).unwrap(), &[])

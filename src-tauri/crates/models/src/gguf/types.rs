@@ -63,7 +63,8 @@ pub fn tensor_type(number: u32) -> Option<TensorType> {
 
 /// What `general.file_type` says, for a person: the mix that most tensors have.
 pub fn file_type(number: u64) -> Option<&'static str> {
-    Some(match number {
+    // A tool that was not told the type marks its guess with this bit.
+    Some(match number & !1024 {
         0 => "F32",
         1 => "F16",
         2 => "Q4_0",
@@ -98,6 +99,7 @@ pub fn file_type(number: u64) -> Option<&'static str> {
         37 => "TQ2_0",
         38 => "MXFP4",
         39 => "NVFP4",
+        40 => "Q1_0",
         _ => return None,
     })
 }
