@@ -61,6 +61,7 @@ fn the_step_refined_by_what_can_be_read() {
     let pss = |bytes| Sources { pss: Some(gb(bytes)), ..Sources::default() };
     let cgroup = |bytes| Sources { cgroup: Some(gb(bytes)), ..Sources::default() };
     let both = |device, host| Sources { pss: Some(gb(host)), ..fdinfo(device) };
+    let group = |pss, cgroup| Sources { pss: Some(gb(pss)), cgroup: Some(gb(cgroup)), ..Sources::default() };
     let rows: Vec<Row> = vec![
         ("both counters agree", 31.5, 21.0, nothing.clone(), (20.0, 1.5), Quality::Step, None),
         ("no counter moved", 10.0, 1.0, nothing.clone(), (0.0, 0.0), Quality::Step, None),
@@ -79,6 +80,7 @@ fn the_step_refined_by_what_can_be_read() {
         ("mapped files in PSS", 31.5, 21.0, pss(9.0), (20.0, 9.0), Quality::Step, None),
         ("the group's file pages", 35.0, 21.0, cgroup(60.0), (20.0, 5.0), Quality::Step, None),
         ("the group explains a part", 35.0, 21.0, cgroup(2.0), (20.0, 5.0), Quality::Step, Some(3.0)),
+        ("what processes do not map", 35.0, 21.0, group(2.0, 5.0), (20.0, 5.0), Quality::Step, None),
         ("PSS is absurd", 31.5, 21.0, pss(1e6), (20.0, 1.5), Quality::Step, None),
         ("all of it exact", 36.0, 21.0, both(20.0, 5.5), (20.0, 5.5), Quality::Fdinfo, None),
     ];
@@ -143,6 +145,8 @@ fn an_agent_that_was_found_running_is_known_by_its_own_counters() {
     let of = |sources: &Sources| measure(&[], &pools, sources, &on("unified", 25.0, 0.0)).expect("known");
     let fdinfo = of(&Sources { fdinfo: by_pool("unified", 20.0), pss: Some(gb(3.0)), ..Sources::default() });
     assert_eq!((parts(&fdinfo, "unified"), fdinfo.quality), ((20.0, 3.0), Quality::Fdinfo));
+    let alone = of(&Sources { fdinfo: by_pool("unified", 20.0), ..Sources::default() });
+    assert_eq!(parts(&alone, "unified"), (20.0, 0.0));
     let pss = of(&Sources { pss: Some(gb(3.0)), cgroup: Some(gb(9.0)), ..Sources::default() });
     assert_eq!((parts(&pss, "unified"), pss.quality), ((0.0, 3.0), Quality::Processes));
     let cgroup = of(&Sources { cgroup: Some(gb(9.0)), ..Sources::default() });

@@ -55,6 +55,8 @@ fn what_cannot_be_true_is_not_learned() {
     );
     assert_eq!(seen(85.0, 25.0).checked(), Ok(seen(85.0, 25.0)));
     assert_eq!(refused(seen(30.0, 0.0)), "Nothing was measured.");
+    let small = Observation { weights: gb(2.0), kv: gb(1.0), peak: gb(90.0), steady: gb(90.0) };
+    assert!(refused(small).contains("no server takes so much more"));
     let lower_peak = seen(10.0, 25.0).checked().expect("the peak was missed");
     assert_eq!(lower_peak.peak, gb(25.0));
     let whole = Observation { weights: Bytes::ZERO, kv: Bytes::ZERO, peak: gb(100.0), steady: gb(100.0) };
@@ -295,6 +297,9 @@ fn a_lower_figure_counts_when_it_is_accepted() {
     assert_eq!(accept(24.9).map(|a| a.value), Some(gb(3.9)));
     assert_eq!(accept(27.0), None);
     assert!(accept(20.8).expect("all of it").value > Bytes::ZERO, "a size of nothing is none");
+    // A small overhead of a large agent is spoken of in gigabytes too.
+    let small = acceptable(&parts("thor", 9.0, 12.0, 0.9), &learned(21.55, 22.0)).expect("three tenths");
+    assert_eq!(small.value, gb(0.6));
     let whole = acceptable(&agent("thor", 25.0), &learned(20.0, 22.0)).expect("five");
     assert_eq!((whole.key, whole.value), ("memory", gb(20.0)));
     assert_eq!(acceptable(&Agent { claim: ClaimBasis::Share(0.9), ..thor() }, &learned(1.0, 1.0)), None);
