@@ -1,5 +1,7 @@
 //! A pool over time: other programs at the bottom, then what did not come back, then the agents.
 
+use std::fmt::Write as _;
+
 use domain::memory::{Bytes, Unit};
 use plotters::prelude::DrawingBackend;
 
@@ -189,17 +191,19 @@ pub fn summary(picture: &PoolPicture) -> String {
     );
     for layer in &layers {
         let peak = layer.amounts.iter().copied().fold(0.0, f64::max);
-        text.push_str(&format!(" {}: at most {}.", layer.name, show(peak)));
+        let _ = write!(text, " {}: at most {}.", layer.name, show(peak));
     }
     let gaps = runs(&times, picture.gap).len().saturating_sub(1);
     if gaps > 0 {
         let word = if gaps == 1 { "once".to_owned() } else { format!("{gaps} times") };
-        text.push_str(&format!(" Nothing was recorded {word} in between."));
+        let _ = write!(text, " Nothing was recorded {word} in between.");
     }
     match picture.events.iter().filter(|e| (picture.from..=picture.to).contains(&e.time)).count() {
         0 => {}
         1 => text.push_str(" One event."),
-        n => text.push_str(&format!(" {n} events.")),
+        n => {
+            let _ = write!(text, " {n} events.");
+        }
     }
     text
 }

@@ -63,16 +63,16 @@ fn a_reading_comes_back_as_it_was() {
     assert_eq!(agents, [("odin", 1), ("thor", 2)]);
     // Of a bucket with two readings, one of them without Odin, he held the half.
     let history = db.pool_history("ram", at(-60), at(60), 600).unwrap();
-    assert_eq!(history.agents[0].1[0].mean, 15.0 * GB as f64);
-    assert_eq!(history.agents[0].1[0].max, 30.0 * GB as f64);
+    let odin = history.agents[0].1[0];
+    assert!((odin.mean - 15.0 * GB as f64).abs() < 1024.0 && (odin.max - 30.0 * GB as f64).abs() < 1024.0, "{odin:?}");
     assert_eq!(db.pool_history("vram:0", at(-60), at(60), 10).unwrap(), PoolHistory::default());
 }
 
 #[test]
 fn what_is_no_figure_is_left_out_and_absurd_ones_are_bounded() {
     let mut db = Database::in_memory().unwrap();
-    for (n, value) in [f64::NAN, f64::INFINITY, -1.0, f64::MAX].into_iter().enumerate() {
-        db.record_telemetry(&kv("thor", value), at(n as i64)).unwrap();
+    for (n, value) in (0i64..).zip([f64::NAN, f64::INFINITY, -1.0, f64::MAX]) {
+        db.record_telemetry(&kv("thor", value), at(n)).unwrap();
     }
     assert_eq!(kv_points(&db, -10, 10, 1), []);
     db.record_telemetry(&pool(u64::MAX, &[("thor", u64::MAX)]), at(5)).unwrap();
@@ -115,7 +115,7 @@ fn readings_become_minutes_and_minutes_hours_with_mean_and_maximum() {
     assert_eq!(hours, [(0, 75, 9000, 60), (3600, 1067, 9000, 60), (7200, 2058, 9000, 60)]);
     let spread = kv_points(&db, 0, 3 * 3600 + 1200, 60);
     assert_eq!(spread.len(), 200, "one for each minute, from three grains, none twice");
-    assert_eq!(spread.iter().map(|p| p.max).fold(0.0, f64::max), 0.9);
+    assert!((spread.iter().map(|p| p.max).fold(0.0, f64::max) - 0.9).abs() < 1e-9);
     assert!(oldest(&db, "telemetry_raw").unwrap() >= 3 * 3600 + 1200 - RAW_KEPT - 660);
     // At 0.9, and known from three hours and twenty minutes.
     let (peak, known) = db.kv_peak("thor", at(0)).unwrap().unwrap();
@@ -210,7 +210,7 @@ fn a_year_of_six_agents_stays_below_40_mb() {
     let names = ["thor", "odin", "heimdall", "valkyrie", "loki", "frigga"];
     // Everybody awake and looked at: an hour of readings 2 s apart, and what passes make of it.
     for second in (0..4000).step_by(2) {
-        let held: Vec<(&str, u64)> = names.iter().map(|n| (*n, 20 * GB + second as u64 * 4096)).collect();
+        let held: Vec<(&str, u64)> = names.iter().map(|n| (*n, 20 * GB + second.unsigned_abs() * 4096)).collect();
         let mut sample = pool(127 * GB, &held);
         for name in names {
             let figures = Figure::ALL.map(|f| (f, 0.37 + second as f64 / 10_000.0)).to_vec();
@@ -228,7 +228,7 @@ fn a_year_of_six_agents_stays_below_40_mb() {
                 "INSERT OR REPLACE INTO {table} (series, time, mean, max, n) VALUES (?1, ?2, ?3, ?4, ?5)"
             );
             let mut insert = transaction.prepare(&sql).unwrap();
-            for first in (0..rows).step_by(batch as usize) {
+            for first in (0..rows).step_by(usize::try_from(batch).unwrap()) {
                 for id in 1..=series {
                     for n in first..(first + batch).min(rows) {
                         let value = 20_000_000 + (n * 7919 + id) % 100_000;
