@@ -1,6 +1,11 @@
 //! Pictures as a reader finds them: well-formed, without anything that runs or is fetched, with every word in place.
 
-#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test that fails says so; amounts are small")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that fails says so; amounts are small"
+)]
 
 use domain::memory::{GIB, Unit};
 use plot::{

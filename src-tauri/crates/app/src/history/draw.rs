@@ -61,6 +61,7 @@ pub(super) fn pool_known(household: &Household, pool: &str) -> Result<(), ApiErr
     ))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands on")]
 fn refused(error: DatabaseError) -> ApiError {
     ApiError::new(Code::Failed, error.to_string(), "")
 }

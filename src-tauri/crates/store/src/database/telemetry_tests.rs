@@ -64,7 +64,10 @@ fn a_reading_comes_back_as_it_was() {
     // Of a bucket with two readings, one of them without Odin, he held the half.
     let history = db.pool_history("ram", at(-60), at(60), 600).unwrap();
     let odin = history.agents[0].1[0];
-    assert!((odin.mean - 15.0 * GB as f64).abs() < 1024.0 && (odin.max - 30.0 * GB as f64).abs() < 1024.0, "{odin:?}");
+    assert!(
+        (odin.mean - 15.0 * GB as f64).abs() < 1024.0 && (odin.max - 30.0 * GB as f64).abs() < 1024.0,
+        "{odin:?}"
+    );
     assert_eq!(db.pool_history("vram:0", at(-60), at(60), 10).unwrap(), PoolHistory::default());
 }
 
@@ -209,8 +212,9 @@ fn a_year_of_six_agents_stays_below_40_mb() {
     let mut db = Database::open(&path).unwrap().database;
     let names = ["thor", "odin", "heimdall", "valkyrie", "loki", "frigga"];
     // Everybody awake and looked at: an hour of readings 2 s apart, and what passes make of it.
-    for second in (0..4000).step_by(2) {
-        let held: Vec<(&str, u64)> = names.iter().map(|n| (*n, 20 * GB + second.unsigned_abs() * 4096)).collect();
+    for second in (0..4000i64).step_by(2) {
+        let held: Vec<(&str, u64)> =
+            names.iter().map(|n| (*n, 20 * GB + second.unsigned_abs() * 4096)).collect();
         let mut sample = pool(127 * GB, &held);
         for name in names {
             let figures = Figure::ALL.map(|f| (f, 0.37 + second as f64 / 10_000.0)).to_vec();
