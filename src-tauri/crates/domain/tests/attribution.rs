@@ -67,6 +67,7 @@ fn the_step_refined_by_what_can_be_read() {
         ("no counter moved", 10.0, 1.0, nothing.clone(), (0.0, 0.0), Quality::Step, None),
         ("both went backwards", 8.0, 0.5, nothing.clone(), (0.0, 0.0), Quality::Step, None),
         ("exactly two apart", 32.0, 21.0, nothing.clone(), (20.0, 2.0), Quality::Step, None),
+        ("and to the other side", 29.0, 22.0, nothing.clone(), (21.0, 0.0), Quality::Step, None),
         ("more fell than GTT rose", 35.0, 21.0, nothing.clone(), (20.0, 5.0), Quality::Step, Some(5.0)),
         ("GTT rose by more than fell", 25.0, 21.0, nothing.clone(), (20.0, 0.0), Quality::Step, Some(5.0)),
         ("GTT stands still", 33.0, 1.0, nothing.clone(), (0.0, 23.0), Quality::Step, Some(23.0)),
