@@ -1,6 +1,6 @@
 //! Folders: models, the cache they lie in, and room on the disks.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -81,15 +81,12 @@ async fn free(folder: PathBuf) -> Seen<Free> {
 
 /// Each model once, in the stack's order.
 fn models_of(stack: &Stack, hub: &Path) -> Vec<ModelFact> {
-    let mut seen: BTreeMap<(&str, Option<&str>), ()> = BTreeMap::new();
+    let mut seen: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
     let takes_files = |a: &&Agent| {
         a.served_by.is_none() && a.is_ours() && matches!(a.backend, BackendKind::Vllm | BackendKind::LlamaCpp)
     };
     let agents = stack.agents.iter().filter(takes_files);
-    agents
-        .filter(|a| seen.insert((&a.model, a.revision.as_deref()), ()).is_none())
-        .map(|agent| model(agent, hub))
-        .collect()
+    agents.filter(|a| seen.insert((&a.model, a.revision.as_deref()))).map(|agent| model(agent, hub)).collect()
 }
 
 fn model(agent: &Agent, hub: &Path) -> ModelFact {

@@ -80,10 +80,10 @@ async fn look<T: Send + 'static>(what: &str, look: impl FnOnce() -> T + Send + '
 
 async fn facts(place: &Place) -> Facts {
     let (machine, containers, files, tray) = tokio::join!(
-        machine::read(&place.machine),
-        containers::read(place),
-        files::read(place),
-        tray(place.machine.is_this_one()),
+        Box::pin(machine::read(&place.machine)),
+        Box::pin(containers::read(place)),
+        Box::pin(files::read(place)),
+        Box::pin(tray(place.machine.is_this_one())),
     );
     let agents = place.stack.as_ref().map(|stack| stack.agents.as_slice()).unwrap_or_default();
     let engine = containers.engine.map(|engine| domain::doctor::Engine {
@@ -193,7 +193,7 @@ async fn offline(options: &Options) -> Place {
     let stack = look("The stack file", move || {
         let gpu: Option<Gpu> = gpu_of.gpu();
         store::stack_file::load_on(&file, scale, gpu).stack.map_err(|problems| {
-            problems.first().map(ToString::to_string).unwrap_or_else(|| "It does not hold.".to_owned())
+            problems.first().map_or_else(|| "It does not hold.".to_owned(), ToString::to_string)
         })
     })
     .await

@@ -85,10 +85,10 @@ fn table(head: &[&str], rows: impl Iterator<Item = String>) -> String {
 
 fn versions(facts: &Facts) -> String {
     let unknown = || "not known".to_owned();
-    let engine = facts.engine.as_ref().map_or_else(
-        |reason| reason.clone(),
-        |e| format!("{} {}", e.kind, e.version.clone().unwrap_or_else(unknown)),
-    );
+    let engine = facts
+        .engine
+        .as_ref()
+        .map_or_else(Clone::clone, |e| format!("{} {}", e.kind, e.version.clone().unwrap_or_else(unknown)));
     let mut rows = vec![
         row(&["Asgard", env!("CARGO_PKG_VERSION")]),
         row(&["Kernel", facts.kernel.release.as_deref().unwrap_or("not known")]),

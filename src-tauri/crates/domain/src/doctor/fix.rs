@@ -1,5 +1,7 @@
 //! Commands to copy, in the words of the distribution.
 
+use std::fmt::Write as _;
+
 use super::Distribution;
 use crate::memory::Bytes;
 
@@ -20,10 +22,10 @@ pub(super) fn kernel_parameters(on: Distribution, add: &[String], remove: &[&str
         Distribution::Fedora => {
             let mut line = "sudo grubby --update-kernel=ALL".to_owned();
             if !remove.is_empty() {
-                line.push_str(&format!(" --remove-args={}", quoted(&remove.join(" "))));
+                let _ = write!(line, " --remove-args={}", quoted(&remove.join(" ")));
             }
             if !add.is_empty() {
-                line.push_str(&format!(" --args={}", quoted(&add.join(" "))));
+                let _ = write!(line, " --args={}", quoted(&add.join(" ")));
             }
             lines.push(line);
         }
