@@ -238,7 +238,7 @@ fn follow(
                     });
                 }
                 Some(LogFact::Listening) => listening.notify_one(),
-                Some(LogFact::WeightsLoaded { .. } | LogFact::KvTokens(_) | LogFact::KvBytes(_)) | None => {}
+                Some(_) | None => {}
             }
         }
     })

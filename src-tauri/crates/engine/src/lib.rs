@@ -14,6 +14,7 @@ pub mod container;
 pub mod external;
 pub mod launch;
 mod lines;
+pub mod metrics;
 pub mod neighbour;
 pub mod ollama;
 mod ports;

@@ -24,7 +24,7 @@ fn facts(kind: BackendKind, name: &str) -> Vec<LogFact> {
 }
 
 fn stages(facts: &[LogFact]) -> Vec<Stage> {
-    let mut stages: Vec<Stage> = facts.iter().map(LogFact::stage).collect();
+    let mut stages: Vec<Stage> = facts.iter().filter_map(LogFact::stage).collect();
     stages.dedup();
     stages
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
+use domain::Bytes;
 use domain::stack::{Agent, HubFile, LoadMode};
-use domain::{Bytes, Stage};
 
 use super::assemble::{self, Parts, Place, Reserved, Spelling};
 use super::explain::{self, Line};
-use super::scan::{after, figure};
-use super::{Backend, LogFact, Order};
+use super::{Backend, LogFact, Order, llama_cpp_log};
 use crate::launch::{Launch, Mount};
 use crate::{EngineError, ErrorKind};
 
@@ -143,8 +142,8 @@ impl Backend for LlamaCpp {
         assemble::launch(order, parts)
     }
 
-    fn read_line(&self, line: &str) -> Option<LogFact> {
-        read_line(line)
+    fn facts(&self, line: &str) -> Vec<LogFact> {
+        llama_cpp_log::facts(line)
     }
 
     fn health_path(&self) -> &'static str {
@@ -382,36 +381,4 @@ fn mounted(path: &Path, hub: &Path, target: &str, mounts: &mut Vec<Mount>) -> St
     }
     mounts.push(Mount { source: source.to_owned(), target: target.to_owned(), read_only: true });
     format!("{target}/{rest}")
-}
-
-fn read_line(line: &str) -> Option<LogFact> {
-    if line.contains("listening on http") {
-        return Some(LogFact::Listening);
-    }
-    if let Some(rest) =
-        after(line, "initializing, n_slots = ").or_else(|| after(line, "initializing slots, n_slots = "))
-    {
-        // The slots' contexts are one cache where it is unified.
-        let slots = figure(rest)?;
-        let context = after(rest, "n_ctx_slot = ").and_then(figure)?;
-        let unified = rest.contains("kv_unified = 'true'");
-        return Some(LogFact::KvTokens(whole(if unified { context } else { slots * context })));
-    }
-    if let Some(rest) = after(line, "llama_kv_cache: size = ").or_else(|| after(line, "KV self size = ")) {
-        return figure(rest).map(|mib| LogFact::KvBytes(whole(mib * f64::from(1 << 20))));
-    }
-    let stage = [
-        ("load_model: loading model", Stage::Weights),
-        ("main: loading model", Stage::Weights),
-        ("constructing llama_context", Stage::KvCache),
-        ("warming up the model with an empty run", Stage::WarmUp),
-        ("llama_server: model loaded", Stage::WarmUp),
-        ("main: model loaded", Stage::WarmUp),
-    ];
-    stage.iter().find(|(text, _)| line.contains(text)).map(|(_, stage)| LogFact::Stage(*stage))
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a log's figure, cut at zero")]
-fn whole(amount: f64) -> u64 {
-    amount.max(0.0).round() as u64
 }

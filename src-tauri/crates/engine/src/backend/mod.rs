@@ -5,8 +5,13 @@ pub mod explain;
 pub mod failure;
 pub mod flags;
 pub mod llama_cpp;
+mod llama_cpp_log;
+mod own;
 mod scan;
 pub mod vllm;
+mod vllm_log;
+
+pub use own::OwnNumbers;
 
 use std::path::PathBuf;
 
@@ -79,29 +84,72 @@ pub struct Rehearsal {
     pub env: Vec<(String, String)>,
 }
 
-/// What one line of a log says.
+/// What one line of a log says. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogFact {
     Stage(Stage),
     /// 0 to 1 within the stage.
     StageProgress(Stage, f64),
+    /// vLLM, of one rank: each says its own.
     WeightsLoaded {
         bytes: u64,
         seconds: f64,
+        /// The process that says so, where the line names it.
+        worker: Option<u32>,
     },
+    /// The KV cache in tokens. Of models with layers of several kinds older versions of vLLM say a half to a quarter
+    /// of what fits; their [`LogFact::Concurrency`] is right.
     KvTokens(u64),
+    /// Of one rank.
     KvBytes(u64),
+    GraphsTook {
+        bytes: u64,
+        seconds: f64,
+    },
+    /// So many requests of so many tokens fit at once.
+    Concurrency {
+        tokens_per_request: u64,
+        times: f64,
+    },
+    /// The device as the server found it.
+    Device {
+        free: u64,
+        total: u64,
+    },
+    /// The context of one request, tokens.
+    ContextChosen(u32),
+    /// A piece of memory that the server set aside: llama.cpp names each, vLLM its work space.
+    Buffer {
+        kind: BufferKind,
+        /// On a GPU, not in ordinary memory.
+        device: bool,
+        bytes: u64,
+    },
     /// The server says it is up; the health check follows.
     Listening,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferKind {
+    Weights,
+    Kv,
+    /// Work space of a pass.
+    Compute,
+    Output,
+    /// What a sequence keeps of recurrent layers, however long it is.
+    State,
+}
+
 impl LogFact {
-    /// The stage that the start is in once this was read.
-    pub fn stage(&self) -> Stage {
+    /// The stage that the start is in once this was read, where it tells.
+    pub fn stage(&self) -> Option<Stage> {
         match self {
-            Self::Stage(stage) | Self::StageProgress(stage, _) => *stage,
-            Self::WeightsLoaded { .. } | Self::KvBytes(_) => Stage::KvCache,
-            Self::KvTokens(_) | Self::Listening => Stage::WarmUp,
+            Self::Stage(stage) | Self::StageProgress(stage, _) => Some(*stage),
+            Self::WeightsLoaded { .. } | Self::KvBytes(_) => Some(Stage::KvCache),
+            Self::KvTokens(_) | Self::Concurrency { .. } | Self::GraphsTook { .. } | Self::Listening => {
+                Some(Stage::WarmUp)
+            }
+            Self::Device { .. } | Self::ContextChosen(_) | Self::Buffer { .. } => None,
         }
     }
 }
@@ -114,8 +162,13 @@ pub trait Backend: Send + Sync {
     /// An argument of the user's that Asgard sets itself, or a setting that this backend does not have.
     fn launch(&self, order: &Order<'_>) -> Result<Launch, crate::EngineError>;
 
-    /// What a log line says, if anything.
-    fn read_line(&self, line: &str) -> Option<LogFact>;
+    /// Everything that a log line says, mostly nothing.
+    fn facts(&self, line: &str) -> Vec<LogFact>;
+
+    /// The first of what a log line says, if anything: where a line tells of the stage too, that stands first.
+    fn read_line(&self, line: &str) -> Option<LogFact> {
+        self.facts(line).into_iter().next()
+    }
 
     /// The path to ask for health, and what its answer means.
     fn health_path(&self) -> &'static str;

@@ -1,13 +1,12 @@
 //! vLLM: flags of 0.32 that 0.11 to 0.33 take too, its health check and its log.
 
 use domain::stack::{Agent, ClaimBasis};
-use domain::{Bytes, GpuVendor, Stage};
+use domain::{Bytes, GpuVendor};
 
 use super::assemble::{self, Parts, Place, Reserved, Spelling};
 use super::explain::{self, Line};
 use super::flags::Fallback;
-use super::scan::{after, figure, last_percent};
-use super::{Backend, Host, LogFact, Order};
+use super::{Backend, Host, LogFact, Order, vllm_log};
 use crate::launch::{Launch, Mount};
 use crate::{EngineError, ErrorKind};
 
@@ -100,8 +99,8 @@ impl Backend for Vllm {
         assemble::launch(order, parts)
     }
 
-    fn read_line(&self, line: &str) -> Option<LogFact> {
-        read_line(line)
+    fn facts(&self, line: &str) -> Vec<LogFact> {
+        vllm_log::facts(line)
     }
 
     fn health_path(&self) -> &'static str {
@@ -414,110 +413,9 @@ fn method(text: &str) -> Option<String> {
     name.then_some(text)
 }
 
-fn read_line(line: &str) -> Option<LogFact> {
-    // The words of a prompt are nobody's log.
-    if line.contains("Received request") || line.contains("Added request") {
-        return None;
-    }
-    if line.contains("Application startup complete") {
-        return Some(LogFact::Listening);
-    }
-    if line.contains("shards:") && line.contains("% Completed") {
-        let done = line.rsplit_once("% Completed").map_or(line, |(before, _)| before);
-        return last_percent(&format!("{done}%")).map(|p| LogFact::StageProgress(Stage::Weights, p));
-    }
-    if line.contains("Capturing CUDA graph") && line.contains("%|") {
-        let done = line.rsplit_once("%|").map_or(line, |(before, _)| before);
-        return last_percent(&format!("{done}%")).map(|p| LogFact::StageProgress(Stage::WarmUp, p));
-    }
-    if let Some(rest) = after(line, "Model loading took ") {
-        // "X GiB and Y seconds" or "X GiB memory and Y seconds".
-        let seconds = after(rest, " and ").and_then(figure)?;
-        return Some(LogFact::WeightsLoaded { bytes: gib(figure(rest)?), seconds });
-    }
-    if let Some(tokens) = after(line, "KV cache size: ").filter(|rest| rest.contains(" tokens")) {
-        return whole(tokens).map(LogFact::KvTokens);
-    }
-    let kv_bytes = after(line, "Available KV cache memory: ")
-        .or_else(|| after(line, ", reserved ").filter(|rest| rest.contains("GiB memory for KV Cache")))
-        .or_else(|| after(line, "Explicitly set (").filter(|rest| rest.contains("GiB for KV cache")));
-    if let Some(rest) = kv_bytes {
-        return figure(rest).map(|n| LogFact::KvBytes(gib(n)));
-    }
-    let stage = [
-        ("Initializing a V1 LLM engine", Stage::Container),
-        ("Starting to load model", Stage::Weights),
-        ("Loading weights took", Stage::KvCache),
-        ("Graph capturing finished", Stage::WarmUp),
-        ("init engine (profile, create kv cache, warmup model) took", Stage::WarmUp),
-        ("Starting vLLM server on ", Stage::WarmUp),
-        ("Starting vLLM API server", Stage::WarmUp),
-    ];
-    stage.iter().find(|(text, _)| line.contains(text)).map(|(_, stage)| LogFact::Stage(*stage))
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a log's figure, cut at zero")]
-fn gib(amount: f64) -> u64 {
-    (amount.max(0.0) * (1_u64 << 30) as f64).round() as u64
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a log's count, cut at zero")]
-fn whole(text: &str) -> Option<u64> {
-    figure(text).map(|n| n.max(0.0) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_spellings_of_every_version_are_read() {
-        let prefix = "(Worker pid=30537) INFO 11-21 02:31:47 [model_runner.py:68] ";
-        for text in [
-            "Model loading took 9.25 GiB and 12.5 seconds",
-            "Model loading took 9.25 GiB memory and 12.5 seconds",
-        ] {
-            let Some(LogFact::WeightsLoaded { bytes, seconds }) = read_line(&format!("{prefix}{text}"))
-            else {
-                panic!("{text} was not read");
-            };
-            assert_eq!(bytes, 9_932_111_872);
-            assert!((seconds - 12.5).abs() < 1e-9);
-        }
-        for (text, tokens) in [
-            ("GPU KV cache size: 65,536 tokens", 65_536),
-            (
-                "CPU KV cache size: 46,592 tokens, Maximum concurrency for 2,048 tokens per request: 22.75x",
-                46_592,
-            ),
-        ] {
-            assert_eq!(read_line(&format!("{prefix}{text}")), Some(LogFact::KvTokens(tokens)));
-        }
-        for text in [
-            "Available KV cache memory: 12.00 GiB",
-            "Initial free memory 90.1 GiB, reserved 12.00 GiB memory for KV Cache as specified by \
-             kv_cache_memory_bytes config and skipped memory profiling",
-        ] {
-            assert_eq!(read_line(&format!("{prefix}{text}")), Some(LogFact::KvBytes(12 << 30)), "{text}");
-        }
-        assert_eq!(
-            read_line("Capturing CUDA graphs (decode, FULL):  25%|██▌       | 1/4 [00:00<00:01]"),
-            Some(LogFact::StageProgress(Stage::WarmUp, 0.25))
-        );
-    }
-
-    #[test]
-    fn a_line_that_says_nothing_of_the_start_is_nothing() {
-        for line in [
-            "Maximum concurrency for 32,768 tokens per request: 2.00x",
-            "Engine 000: Avg prompt throughput: 1.0 tokens/s, GPU KV cache usage: 3.1%, Prefix cache hit rate: 0.0%",
-            "Received request x: prompt: 'Application startup complete', params: ...",
-            "Model loading took ages",
-            "",
-        ] {
-            assert_eq!(read_line(line), None, "{line}");
-        }
-    }
 
     #[test]
     fn only_a_name_is_passed_as_a_quantisation() {
