@@ -244,6 +244,7 @@ pub fn offline_picture(options: &Options, asked: &PictureRequest) -> Result<Pict
         .map(|p| (p.id.0.clone(), Known { name: p.name, capacity: p.capacity.map(|b| b.0) }))
         .collect();
     let known = |id: &String| {
+        // A rehearsal's pool is on no machine; what was recorded says how large it was.
         let unread = || Known { name: id.clone(), capacity: None };
         (id.clone(), read.get(id).cloned().unwrap_or_else(unread))
     };

@@ -101,6 +101,7 @@ fn span(hours: f64, width: u32, now: Timestamp) -> Span {
     let zone = jiff::tz::TimeZone::system();
     let words = match hours {
         h if (h - 1.0).abs() < 0.01 => "last hour".to_owned(),
+        h if h < 1.0 => format!("last {} minutes", (h * 60.0).round()),
         h if h < 48.0 => format!("last {} hours", (h * 10.0).round() / 10.0),
         h if h > 8700.0 => "last year".to_owned(),
         h => format!("last {} days", (h / 24.0).round()),
