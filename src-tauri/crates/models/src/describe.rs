@@ -174,6 +174,20 @@ fn one_safetensors(path: &Path) -> Result<Described, DescribeError> {
     let opened = File::open(path).map_err(|e| unreadable(path, format!("It cannot be read: {e}.")))?;
     let size = opened.metadata().ok().map(|m| m.len());
     let header = safetensors::read(&mut BufReader::new(opened), size).map_err(|e| unreadable(path, e))?;
+    if name_of(path).contains("-of-") {
+        // One part says nothing of the others: the folder has to.
+        let whole = weights_in(path.parent().unwrap_or(Path::new(".")));
+        let bytes = whole.map_or(Bytes::ZERO, |(bytes, _)| bytes);
+        let mut described = beside_config(path, bytes, "its parts")?;
+        if whole.is_none() {
+            described.facts.weights = Weights::Unknown { bound: None };
+            described.facts.bounded = true;
+            let note =
+                "Not all parts of the model are beside this one: the weights are not known. Fetch the rest.";
+            described.facts.notes.push(note.to_owned());
+        }
+        return Ok(described);
+    }
     beside_config(path, header.bytes(), "the header of its weights")
 }
 

@@ -72,6 +72,7 @@ pub fn read(from: &mut dyn Read, size: Option<u64>) -> Result<Header, Safetensor
         serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
     let room = size.map(|size| size.saturating_sub(8 + length));
     let mut header = Header::default();
+    let mut places = Vec::new();
     for (name, entry) in entries.into_iter().filter(|(name, _)| name != "__metadata__") {
         let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
         let entry: Entry = serde_json::from_value(entry).map_err(|e| damaged(format!("{name}: {e}")))?;
@@ -86,10 +87,23 @@ pub fn read(from: &mut dyn Read, size: Option<u64>) -> Result<Header, Safetensor
         {
             return Err(damaged(format!("{name} is not as large as its shape says")));
         }
+        if bits.is_none() && !is_a_word(&entry.dtype) {
+            return Err(damaged(format!("{name} is of a type that is no word")));
+        }
         *header.by_type.entry(entry.dtype).or_default() += Bytes(to - from);
         header.tensors += 1;
+        places.push((from, to));
+    }
+    places.sort_unstable();
+    if places.windows(2).any(|pair| pair[1].0 < pair[0].1) {
+        return Err(damaged("two of its tensors lie over each other".to_owned()));
     }
     Ok(header)
+}
+
+/// A type of tomorrow is still a word.
+fn is_a_word(dtype: &str) -> bool {
+    !dtype.is_empty() && dtype.len() <= 32 && dtype.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Bits of one element.
@@ -237,6 +251,8 @@ mod tests {
             r#"{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,5]}}"#,
             r#"{"a":{"dtype":"BF16","shape":[-2],"data_offsets":[0,4]}}"#,
             r#"{"a":{"dtype":"BF16","shape":[500],"data_offsets":[0,1000]}}"#,
+            r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"I32","shape":[1],"data_offsets":[2,6]}}"#,
+            r#"{"a":{"dtype":"a\u0000b","shape":[1],"data_offsets":[0,4]}}"#,
         ] {
             let bytes = file(damaged);
             let error = read(&mut bytes.as_slice(), Some(bytes.len() as u64 + 100)).unwrap_err();

@@ -18,7 +18,12 @@ pub fn facts(first: &Header, others: &[Header]) -> ModelFacts {
     let mut notes = Vec::new();
     let mut bounded = false;
     let tensors = || std::iter::once(first).chain(others).flat_map(|h| &h.tensors);
-    let (weights, parts) = weights(tensors(), &mut notes);
+    let (weights, mut parts) = weights(tensors(), &mut notes);
+    let tied = !tensors().any(|t| t.name == "output.weight");
+    if tied {
+        // Then every token passes the whole of it on its way out.
+        parts.embedding = Bytes::ZERO;
+    }
     let layers = of.layers(&mut notes, &mut bounded);
     if layers.is_empty() && architecture != "clip" {
         bounded = true;
@@ -40,7 +45,7 @@ pub fn facts(first: &Header, others: &[Header]) -> ModelFacts {
         vocabulary: narrow(
             first.length_of("tokenizer.ggml.tokens").or_else(|| of.number("vocab_size")).unwrap_or(0),
         ),
-        tied_embeddings: !tensors().any(|t| t.name == "output.weight"),
+        tied_embeddings: tied,
         experts,
         max_context: of.number("context_length").map(narrow),
         dtype: "float16".to_owned(),

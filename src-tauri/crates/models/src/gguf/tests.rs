@@ -179,3 +179,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_table_that_is_the_output_layer_too_is_read_for_every_token() {
+    let table = || qwen().tensor("token_embd.weight", &[5120, 152_064], 12);
+    assert_eq!(of(&table().done()).parts.embedding, Bytes::ZERO);
+    let own_output = of(&table().tensor("output.weight", &[5120, 152_064], 14).done());
+    assert_eq!(own_output.parts.embedding, Bytes(5120 * 152_064 / 256 * 144));
+}
