@@ -59,10 +59,13 @@ fn env_files() {
 #[test]
 fn stack_files_of_others() {
     static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        let stack = "version = 1\nname = \"x\"\n\n[agents.thor]\nmodel = \"a/b\"\nmemory = \"12 GB\"\nport = 8000\n\n[profiles]\nstandard = [\"thor\"]\n";
-        vec![stack.into()]
+        // What an import writes is what somebody else would send.
+        let compose = [file("compose.yml", &whole("phase-6/hybrid.yml")[0])];
+        let env = file(".env", &whole("phase-6/strix.env")[0]);
+        vec![import_compose(&compose, Some(&env), &Facts::default()).unwrap().stack.into_bytes()]
     });
     static COUNT: Count = Count::of("stack files");
+    assert!(import_stack(&file("stack.toml", &WHOLE[0])).is_ok(), "edits begin with a stack that is read");
     bolero::check!().with_test_time(SHORT).with_max_len(MOST_EDITS).for_each(|edits: &[u8]| {
         let stack = file("stack.toml", &input(&WHOLE, edits));
         COUNT.try_one(|| import_stack(&stack).is_ok());

@@ -14,12 +14,14 @@ fn texts(whole: &[&str]) -> Vec<Vec<u8>> {
 #[test]
 fn meminfo() {
     static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        texts(&["MemTotal:       131072000 kB\nMemFree:  1000000 kB\nMemAvailable:   98000000 kB\nCached: 40000 kB\nSwapTotal: 8388604 kB\nSwapFree: 8388604 kB\nSReclaimable: 900 kB\nHugePages_Total:       0\n"])
+        texts(&[
+            "MemTotal:       131072000 kB\nMemFree:  1000000 kB\nMemAvailable:   98000000 kB\nCached: 40000 kB\nSwapTotal: 8388604 kB\nSwapFree: 8388604 kB\nSReclaimable: 900 kB\nHugePages_Total:       0\n",
+        ])
     });
     static COUNT: Count = Count::of("meminfo");
     bolero::check!().with_test_time(SHORT).with_max_len(MOST_EDITS).for_each(|edits: &[u8]| {
         let text = String::from_utf8_lossy(&input(&WHOLE, edits)).into_owned();
-        COUNT.try_one(|| hardware::meminfo::parse(&text) != hardware::meminfo::parse(""));
+        COUNT.try_one(|| hardware::parse_meminfo(&text) != hardware::parse_meminfo(""));
     });
     COUNT.finish();
 }
@@ -35,7 +37,7 @@ fn fdinfo() {
     static COUNT: Count = Count::of("fdinfo");
     bolero::check!().with_test_time(SHORT).with_max_len(MOST_EDITS).for_each(|edits: &[u8]| {
         let text = String::from_utf8_lossy(&input(&WHOLE, edits)).into_owned();
-        COUNT.try_one(|| hardware::fdinfo::parse(&text).is_some());
+        COUNT.try_one(|| hardware::parse_fdinfo(&text).is_some());
     });
     COUNT.finish();
 }
@@ -54,9 +56,9 @@ fn pressure_and_groups() {
         let bytes = input(&WHOLE, edits);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         COUNT.try_one(|| {
-            let group = hardware::measure::parse_cgroup(&text).is_some();
-            let file = hardware::measure::parse_inactive_file(&text).is_some();
-            hardware::pressure::parse(&text).is_some() || group || file
+            let group = hardware::parse_cgroup(&text).is_some();
+            let file = hardware::parse_inactive_file(&text).is_some();
+            hardware::parse_pressure(&text).is_some() || group || file
         });
     });
     COUNT.finish();
