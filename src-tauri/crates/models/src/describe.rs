@@ -46,6 +46,7 @@ impl DescribeError {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it takes errors and texts alike")]
 fn unreadable(path: &Path, why: impl ToString) -> DescribeError {
     DescribeError::Read { path: path.display().to_string(), why: why.to_string() }
 }
@@ -289,7 +290,7 @@ fn weights_in(folder: &Path) -> Option<(Bytes, usize)> {
         .filter_map(|path| {
             let meta = fs::metadata(&path).ok()?;
             let name = path.file_name()?.to_string_lossy().into_owned();
-            meta.is_file().then(|| safetensors::File { path: name, size: Some(meta.len()) })
+            meta.is_file().then_some(safetensors::File { path: name, size: Some(meta.len()) })
         })
         .collect();
     let weights = safetensors::weights(&files).filter(|bytes| *bytes > Bytes::ZERO)?;

@@ -42,14 +42,18 @@ impl Writer {
     pub(crate) fn list(self, key: &str, values: &[u32]) -> Self {
         let mut bytes = 4_u32.to_le_bytes().to_vec();
         bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        for v in values {
+            bytes.extend(v.to_le_bytes());
+        }
         self.raw(key, 9, &bytes)
     }
 
     pub(crate) fn words(self, key: &str, words: &[&str]) -> Self {
         let mut bytes = 8_u32.to_le_bytes().to_vec();
         bytes.extend((words.len() as u64).to_le_bytes());
-        words.iter().for_each(|w| Self::text(&mut bytes, w));
+        for w in words {
+            Self::text(&mut bytes, w);
+        }
         self.raw(key, 9, &bytes)
     }
 
@@ -57,7 +61,9 @@ impl Writer {
         self.tensors += 1;
         Self::text(&mut self.infos, name);
         self.infos.extend(u32::try_from(sizes.len()).unwrap().to_le_bytes());
-        sizes.iter().for_each(|s| self.infos.extend(s.to_le_bytes()));
+        for s in sizes {
+            self.infos.extend(s.to_le_bytes());
+        }
         self.infos.extend(kind.to_le_bytes());
         self.infos.extend(0_u64.to_le_bytes());
         self
