@@ -130,7 +130,6 @@ fn list_of_files() {
     COUNT.finish();
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 fn said(error: impl std::error::Error) {
     assert_fit_for_a_person(&error.to_string());
 }
