@@ -101,8 +101,11 @@ impl Engine {
 
     /// The share of the KV cache that requests at work fill, 0 to 1.
     pub(crate) fn kv_usage(&self) -> f64 {
-        let tokens: u64 = self.slots().iter().flatten().map(|slot| slot.prompt + slot.generated).sum();
-        (tokens as f64 / self.kv_tokens.max(1) as f64).min(1.0)
+        (self.tokens_in_use() as f64 / self.kv_tokens.max(1) as f64).min(1.0)
+    }
+
+    fn tokens_in_use(&self) -> u64 {
+        self.slots().iter().flatten().map(|slot| slot.prompt + slot.generated).sum()
     }
 
     /// A fresh id of `length` letters and digits from `alphabet`. Unique is all it has to be.
@@ -176,6 +179,7 @@ impl Engine {
             prefilled: seated,
             last: seated,
             ended: false,
+            preempted: false,
         };
         if self.command.dialect == Dialect::Llama {
             self.log.print_all(&crate::llama::log::seated(&generation));
@@ -241,6 +245,7 @@ pub(crate) struct Generation {
     prefilled: Instant,
     last: Instant,
     ended: bool,
+    preempted: bool,
 }
 
 impl Generation {
@@ -302,6 +307,12 @@ impl Generation {
         self.last = now;
         if let Some(Some(slot)) = self.engine.slots().get_mut(self.slot) {
             slot.generated = self.generated;
+        }
+        // A full cache costs a request its place. It is counted once for each, and played no further: the answer
+        // goes on.
+        if !self.preempted && self.engine.tokens_in_use() > self.engine.kv_tokens {
+            self.preempted = true;
+            self.engine.stats().preempted += 1;
         }
         if self.generated > BREAK_AFTER && self.engine.settings.has(Kind::DieMidStream) {
             self.engine.log.print(&Line::raw(crate::vllm::failure::OUT_OF_MEMORY));

@@ -82,6 +82,8 @@ pub(crate) struct Stats {
     pub(crate) aborted: u64,
     pub(crate) failed: u64,
     pub(crate) longest: u64,
+    /// Requests that were put back because the KV cache was full.
+    pub(crate) preempted: u64,
     pub(crate) first_token: Histogram,
     pub(crate) between_tokens: Histogram,
     pub(crate) per_output_token: Histogram,
@@ -109,6 +111,7 @@ impl Default for Stats {
             aborted: 0,
             failed: 0,
             longest: 0,
+            preempted: 0,
             first_token: new(TIME_TO_FIRST),
             between_tokens: new(BETWEEN_TOKENS),
             per_output_token: new(BETWEEN_TOKENS),

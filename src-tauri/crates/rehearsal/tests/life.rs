@@ -200,6 +200,25 @@ fn the_cache_fills_while_it_works_and_is_empty_after() {
 }
 
 #[test]
+fn a_cache_that_is_too_small_for_all_costs_preemptions() {
+    // One full context fits, and two requests want more than half of it each.
+    let line = VLLM.replace("--kv-cache-memory-bytes 4194304", "--kv-cache-memory-bytes 65536");
+    let server = Server::ready(
+        &line,
+        &[("ASGARD_REHEARSAL_HOLD", &HOLD.to_string()), ("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "50")],
+    );
+    assert!(value(&server, "vllm:num_preemptions_total{") < 0.5);
+    let body = chat(&"word ".repeat(2500), 1000, &json!({"stream": true, "ignore_eos": true}));
+    let first = server.open("POST", "/v1/chat/completions", &[], &body);
+    until("the first is at work", || value(&server, "vllm:generation_tokens_total{") > 0.5);
+    assert!(value(&server, "vllm:num_preemptions_total{") < 0.5, "one alone fits");
+    let second = server.open("POST", "/v1/chat/completions", &[], &body);
+    until("both were put back", || value(&server, "vllm:num_preemptions_total{") > 1.5);
+    assert!((value(&server, "vllm:kv_cache_usage_perc{") - 1.0).abs() < 1e-9);
+    drop((first, second));
+}
+
+#[test]
 fn a_taken_port_is_a_failed_start_with_the_real_words() {
     for (line, says) in [(VLLM, "Address already in use"), (LLAMA, "couldn't bind HTTP server socket")] {
         let first = Server::ready(line, &[]);

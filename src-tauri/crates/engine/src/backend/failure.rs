@@ -122,6 +122,12 @@ impl Place<'_> {
         self.lines.get(..=self.at)?.iter().rev().find(|l| l.contains(mark)).map(String::as_str)
     }
 
+    /// The nearest line at this one or the few above it that contains `mark`.
+    fn just_above(&self, mark: &str) -> Option<&str> {
+        let lines = self.lines.get(self.at.saturating_sub(12)..=self.at)?;
+        lines.iter().rev().find(|l| l.contains(mark)).map(String::as_str)
+    }
+
     /// What stands between two marks on the lines close to this one.
     fn nearby(&self, from: &str, to: &str) -> Option<String> {
         let start = self.at.saturating_sub(12);
@@ -134,8 +140,14 @@ impl Place<'_> {
 }
 
 /// Lines that contain an error's words and are none.
-const WARNINGS: &[&str] =
-    &["Found ulimit of", "retrying 1 of", "retrying 2 of", "Error retrieving safetensors"];
+const WARNINGS: &[&str] = &[
+    "Found ulimit of",
+    "retrying 1 of",
+    "retrying 2 of",
+    "Error retrieving safetensors",
+    // Said where it goes on with ordinary memory.
+    "of pinned memory",
+];
 
 /// What says nothing about the cause.
 const GENERAL: &[&str] = &[

@@ -49,7 +49,7 @@ pub(super) fn show(engine: &Engine) -> String {
     let prompt = stats.prompt_tokens as f64;
     page.plain("vllm:prefix_cache_queries_total", "counter", prompt);
     page.plain("vllm:prefix_cache_hits_total", "counter", 0.0);
-    page.plain("vllm:num_preemptions_total", "counter", 0.0);
+    page.plain("vllm:num_preemptions_total", "counter", stats.preempted as f64);
     page.plain("vllm:prompt_tokens_total", "counter", prompt);
     let sources = [("local_compute", prompt), ("local_cache_hit", 0.0), ("external_kv_transfer", 0.0)];
     page.labelled("vllm:prompt_tokens_by_source_total", "counter", "source", &sources);

@@ -83,7 +83,15 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule {
         id: "out-of-memory",
-        marks: &["HIP out of memory", "CUDA out of memory", "OutOfMemoryError"],
+        marks: &[
+            "HIP out of memory",
+            "CUDA out of memory",
+            "OutOfMemoryError",
+            "HIP error: out of memory",
+            "CUDA error: out of memory",
+            "ROCm error: out of memory",
+            "hipErrorOutOfMemory",
+        ],
         say: |place, id| {
             said(
                 id,
@@ -100,9 +108,15 @@ pub(super) const RULES: &[Rule] = &[
         marks: &[
             "insufficient memory (attempted to allocate",
             "failed to allocate buffer for kv cache",
-            "unable to allocate",
-            "failed to allocate",
+            "unable to allocate ",
+            "Unable to allocate ",
+            "failed to allocate ",
             "ErrorOutOfDeviceMemory",
+            "ErrorOutOfHostMemory",
+            "cudaMalloc failed: out of memory",
+            "Device memory allocation of size ",
+            "Cannot allocate memory",
+            "std::bad_alloc",
         ],
         say: allocation,
     },
@@ -273,14 +287,22 @@ fn not_allowed(place: &Place<'_>, id: &'static str) -> Explanation {
 }
 
 fn allocation(place: &Place<'_>, id: &'static str) -> Explanation {
-    let size = place
-        .above("attempted to allocate ")
-        .and_then(|line| after(line, "attempted to allocate "))
-        .and_then(figure)
-        .map_or_else(
-            || "what it needs".to_owned(),
-            |mb| if mb >= 1024.0 { format!("{:.1} GB", mb / 1024.0) } else { format!("{mb:.0} MB") },
-        );
+    const MIB: f64 = (1_u64 << 20) as f64;
+    // The line that names the size stands just above the one that gives up.
+    let sizes = [
+        ("attempted to allocate ", 1.0),
+        (": allocating ", 1.0),
+        (" buffer of size ", MIB),
+        ("allocation of size ", MIB),
+    ];
+    let megabytes = sizes.iter().find_map(|(mark, unit)| {
+        let line = place.just_above(mark)?;
+        after(line, mark).and_then(figure).map(|size| size / unit).filter(|size| *size > 0.0)
+    });
+    let size = megabytes.map_or_else(
+        || "what it needs".to_owned(),
+        |mb| if mb >= 1024.0 { format!("{:.1} GB", mb / 1024.0) } else { format!("{mb:.0} MB") },
+    );
     said(
         id,
         format!("Memory ran out: the server asked for {size} and did not get it."),

@@ -38,10 +38,12 @@ pub(super) fn with(mut explanation: Explanation, place: &Place<'_>, present: &Pr
             value: json!(supported(place.line)),
             words: format!("Compute in {}, which this quantization works with.", supported(place.line)),
         }),
+        // Without a KV cache in bytes the claim is a share or a sum, which a shorter context does not lower.
         "free-memory" => {
-            short_by(place.line).and_then(|short| less_by(short, present)).or_else(|| less(present))
+            short_by(place.line).and_then(|short| less_by(short, present)).or_else(|| smaller_cache(present))
         }
-        "no-kv-memory" => more(present),
+        "no-kv-memory" => more(present, "so that the claim has room beside the weights"),
+        "auto-fit" => more(present, "so that a context fits"),
         // Its KV cache follows from the context, whatever the claim says.
         "out-of-memory" | "killed" if of_llama_cpp(place) => half_context(present),
         "out-of-memory" | "killed" => less(present),
@@ -83,10 +85,12 @@ fn short_by(line: &str) -> Option<u64> {
 
 /// A smaller cache or context: where the cache is said in bytes, a shorter context alone would free nothing.
 fn less(present: &Present) -> Option<Suggestion> {
-    match present.kv_cache {
-        Some(now) => cache(now / 4 * 3, now, "a quarter less than now"),
-        None => half_context(present),
-    }
+    if present.kv_cache.is_some() { smaller_cache(present) } else { half_context(present) }
+}
+
+fn smaller_cache(present: &Present) -> Option<Suggestion> {
+    let now = present.kv_cache?;
+    cache(now / 4 * 3, now, "about a quarter less than now")
 }
 
 fn less_by(short: u64, present: &Present) -> Option<Suggestion> {
@@ -104,15 +108,13 @@ fn half_context(present: &Present) -> Option<Suggestion> {
     })
 }
 
-/// The weights alone fill the claim, which a larger cache makes larger.
-fn more(present: &Present) -> Option<Suggestion> {
+/// A larger cache, and with it a larger claim.
+fn more(present: &Present, why: &str) -> Option<Suggestion> {
     let now = present.kv_cache?;
-    let size = size_up(now.checked_mul(2)?);
+    let size = size_up(now.checked_mul(2).filter(|bytes| *bytes > 0)?);
     Some(Suggestion {
         key: "kv_cache".to_owned(),
-        words: format!(
-            "Set the KV cache to {size}, twice of what it is now, so that the claim holds the weights."
-        ),
+        words: format!("Set the KV cache to {size}, twice of what it is now, {why}."),
         value: Value::String(size),
     })
 }
