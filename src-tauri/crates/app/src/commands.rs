@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::carry::Ctx;
 use crate::chat::{self, Replies};
 use crate::gateway::Port;
+use crate::here::Here;
 use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
@@ -280,7 +281,7 @@ impl App {
             path: &self.ctx.world.paths.stack_file(),
             text: &state.source.text,
             scale: self.ctx.world.scale(),
-            gpu: state.gpu,
+            here: &Here::in_world(&self.ctx.world, state.gpu),
         };
         let (stack, changed) = what_if::changed(&source, &state.file_stack, &state.pools, change)?;
         let stack = crate::overlay::effective(&Arc::new(stack), &state.answers);

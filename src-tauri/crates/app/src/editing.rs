@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use store::stack_file::{self, edit};
 
 use crate::carry::Ctx;
+use crate::here::Here;
 use crate::run_loop::Wish;
 use crate::stack_watch;
 use crate::stacks;
@@ -200,7 +201,7 @@ pub(crate) async fn edit(ctx: &Ctx, asked: &EditRequest) -> Result<Edited, ApiEr
         edit::edit(&state.source.text, &edits).map_err(|e| ApiError::new(Code::Usage, e.message, e.next))?;
     let path = ctx.world.paths.stack_file();
     let scale = ctx.world.scale();
-    let stack = match stack_file::check_on(&path, &text, scale, state.gpu) {
+    let stack = match stack_file::check_on(&path, &text, scale, &Here::in_world(&ctx.world, state.gpu)) {
         Ok(stack) => stack,
         Err(problems) => {
             return Ok(Edited {

@@ -248,7 +248,7 @@ pub fn offline_picture(options: &Options, asked: &PictureRequest) -> Result<Pict
         let unread = || Known { name: id.clone(), capacity: None };
         (id.clone(), read.get(id).cloned().unwrap_or_else(unread))
     };
-    let loaded = store::stack_file::load_on(&paths.stack_file(), options.scale(), options.machine().gpu());
+    let loaded = store::stack_file::load_on(&paths.stack_file(), options.scale(), &options.machine().gpu());
     let household = Household {
         pools: ids.iter().map(known).collect(),
         agents: loaded.stack.as_ref().map_or_else(|_| Vec::new(), |stack| dressed(stack)),

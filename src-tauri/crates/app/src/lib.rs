@@ -21,6 +21,7 @@ mod estimating;
 mod event;
 mod gateway;
 mod health;
+mod here;
 mod history;
 mod images;
 mod learning;

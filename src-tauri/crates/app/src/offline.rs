@@ -11,6 +11,7 @@ use domain::pool::{Held, PoolReading, Share, Shares};
 use domain::stack::Stack;
 use serde_json::Value;
 
+use crate::here::Here;
 use crate::run_loop::plan_error;
 use crate::start::Options;
 use crate::{view, what_if};
@@ -53,8 +54,8 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
         ));
     }
     let scale = if rehearsal { options.scale() } else { 1 };
-    let gpu = options.machine().gpu();
-    let loaded = store::stack_file::load_on(&file, scale, gpu);
+    let here = Here::of(options);
+    let loaded = store::stack_file::load_on(&file, scale, &here);
     let hash = loaded.hash.clone();
     let text = loaded.text.clone();
     let stack = loaded.stack.map_err(|problems| {
@@ -79,7 +80,7 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
         let plan = plan(&stack, &situation, &goal).map_err(|e| plan_error(&e))?;
         return Ok(view::plan_shape(&plan, &hash));
     };
-    let source = what_if::Source { path: &file, text: &text, scale, gpu };
+    let source = what_if::Source { path: &file, text: &text, scale, here: &here };
     let (stack, changed) = what_if::changed(&source, &stack, &situation.pools, change)?;
     what_if::without(&mut situation, &changed.agent);
     let plan = plan(&stack, &situation, &goal).map_err(|e| plan_error(&e))?;
@@ -90,7 +91,7 @@ pub fn offline_plan(options: &Options, ask: &OfflinePlan) -> Result<PlanShape, A
 /// does not hold.
 pub(crate) fn ground(options: &Options) -> Option<(Stack, Situation)> {
     let machine = options.machine();
-    let loaded = store::stack_file::load_on(&options.paths.stack_file(), 1, machine.gpu());
+    let loaded = store::stack_file::load_on(&options.paths.stack_file(), 1, &Here::of(options));
     let situation = Situation { pools: machine.pools(), ..Situation::default() };
     Some((loaded.stack.ok()?, situation))
 }

@@ -12,6 +12,7 @@ use store::stack_file::Loaded;
 
 use crate::activity::happened;
 use crate::carry::Ctx;
+use crate::here::Here;
 use crate::state::{Event, StackSource};
 
 pub(crate) fn source(loaded: &Loaded) -> StackSource {
@@ -55,9 +56,9 @@ pub(crate) async fn run(ctx: Ctx) {
 }
 
 pub(crate) async fn read_again(ctx: &Ctx) {
-    let gpu = ctx.state.state().gpu;
+    let here = Here::in_world(&ctx.world, ctx.state.state().gpu);
     let scale = ctx.world.scale();
-    let loaded = store::stack_file::load_on(&ctx.world.paths.stack_file(), scale, gpu);
+    let loaded = store::stack_file::load_on(&ctx.world.paths.stack_file(), scale, &here);
     let source = Arc::new(source(&loaded));
     let problem = source.problems.first().cloned();
     let hash = loaded.hash.clone();

@@ -31,6 +31,7 @@ use crate::carry::Ctx;
 use crate::chat::Replies;
 use crate::commands::App;
 use crate::gateway::{self, Port};
+use crate::here::Here;
 use crate::leases::Leases;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
@@ -152,15 +153,15 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         .map_err(|e| StartError::new(e.to_string(), "Check the disk that holds Asgard's data folder."))?;
     let rehearsal = options.rehearsal_options();
     let scale = options.scale();
-    let gpu = options.machine().gpu();
-    let loaded = store::stack_file::load_on(&paths.stack_file(), scale, gpu);
+    let here = Here::of(&options);
+    let loaded = store::stack_file::load_on(&paths.stack_file(), scale, &here);
     let source = stack_watch::source(&loaded);
     // A file that does not hold must not keep the person from their machine: the shipped stack serves until then.
     let (stack, hash) = if let Ok(stack) = loaded.stack {
         (stack, loaded.hash)
     } else {
         let text = store::stack_file::shipped_text(scale);
-        let stack = store::stack_file::check_on(&paths.stack_file(), &text, scale, gpu).map_err(|_| {
+        let stack = store::stack_file::check_on(&paths.stack_file(), &text, scale, &here).map_err(|_| {
             StartError::new("The shipped stack does not hold.", "This is a fault of Asgard's: report it.")
         })?;
         (stack, store::identity::hash(text.as_bytes()))

@@ -8,16 +8,18 @@ use domain::agent::AgentName;
 use domain::memory::{Bytes, MIB};
 use domain::plan::{Situation, claims};
 use domain::pool::PoolReading;
-use domain::stack::{Agent, ClaimBasis, Gpu, Stack};
+use domain::stack::{Agent, ClaimBasis, Stack};
 use serde_json::{Value, json};
 use store::stack_file::{self, edit};
+
+use crate::here::Here;
 
 /// Where a stack comes from.
 pub(crate) struct Source<'a> {
     pub(crate) path: &'a Path,
     pub(crate) text: &'a str,
     pub(crate) scale: u64,
-    pub(crate) gpu: Option<Gpu>,
+    pub(crate) here: &'a Here,
 }
 
 /// The changed stack, and what the change amounts to.
@@ -41,11 +43,12 @@ pub(crate) fn changed(
     let edits =
         [edit::Edit::ChangeAgent { agent: agent.name.to_string(), keys: keys.clone().into_iter().collect() }];
     let text = edit::edit(source.text, &edits).map_err(|e| ApiError::new(Code::Usage, e.message, e.next))?;
-    let changed = stack_file::check_on(source.path, &text, source.scale, source.gpu).map_err(|problems| {
-        let all: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
-        let next = problems.first().map_or("Choose another value.", |p| p.next.as_str());
-        ApiError::new(Code::Stack, all.join(" "), next)
-    })?;
+    let changed =
+        stack_file::check_on(source.path, &text, source.scale, source.here).map_err(|problems| {
+            let all: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
+            let next = problems.first().map_or("Choose another value.", |p| p.next.as_str());
+            ApiError::new(Code::Stack, all.join(" "), next)
+        })?;
     let claim = |stack: &Stack| -> u64 {
         let agent = stack.agent(&agent.name);
         agent.map_or(0, |a| claims(a, pools).values().map(|s| s.total().0).sum())

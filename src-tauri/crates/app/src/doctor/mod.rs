@@ -192,7 +192,7 @@ async fn offline(options: &Options) -> Place {
     let scale = if rehearsal { options.scale() } else { 1 };
     let stack = look("The stack file", move || {
         let gpu: Option<Gpu> = gpu_of.gpu();
-        store::stack_file::load_on(&file, scale, gpu).stack.map_err(|problems| {
+        store::stack_file::load_on(&file, scale, &gpu).stack.map_err(|problems| {
             problems.first().map_or_else(|| "It does not hold.".to_owned(), ToString::to_string)
         })
     })

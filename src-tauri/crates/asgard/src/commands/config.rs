@@ -48,7 +48,7 @@ fn gpu() -> Result<Option<Gpu>, ApiError> {
 }
 
 fn check(screen: Screen, path: &Path, gpu: Option<Gpu>) -> Answer {
-    let file = document(stack_file::load_on(path, SCALE, gpu));
+    let file = document(stack_file::load_on(path, SCALE, &gpu));
     screen.document(&file);
     screen.say(report(&file).trim_end());
     if file.problems.is_empty() { Answer::Yes } else { Answer::No }

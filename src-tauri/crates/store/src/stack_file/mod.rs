@@ -12,12 +12,14 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use domain::Bytes;
+use domain::estimate::ModelFacts;
 use domain::stack::raw::{RawAgent, RawStack};
 use domain::stack::{Facts, Gpu, Problem, Stack, resolve};
 use toml_edit::{Document, Item, TableLike};
@@ -74,11 +76,11 @@ pub enum SaveError {
 /// Reads and checks the stack file. Without one it is the shipped stack, in the size that `scale` asks for
 /// ([`Facts::scale`]): 1 for a real machine, 1024 for a rehearsal.
 pub fn load(path: &Path, scale: u64) -> Loaded {
-    load_on(path, scale, None)
+    load_on(path, scale, &None)
 }
 
 /// As [`load`]; what is known to go wrong on `gpu` is among the stack's notes.
-pub fn load_on(path: &Path, scale: u64, gpu: Option<Gpu>) -> Loaded {
+pub fn load_on(path: &Path, scale: u64, around: &dyn Surroundings) -> Loaded {
     let (text, saved) = match read(path) {
         Ok(Some(text)) => (text, true),
         Ok(None) => (shipped_text(scale), false),
@@ -95,10 +97,30 @@ pub fn load_on(path: &Path, scale: u64, gpu: Option<Gpu>) -> Loaded {
     };
     Loaded {
         file: path.to_path_buf(),
-        stack: check_on(path, &text, scale, gpu),
+        stack: check_on(path, &text, scale, around),
         hash: identity::hash(text.as_bytes()),
         text,
         saved,
+    }
+}
+
+/// What is known of the machine that a stack is for.
+pub trait Surroundings {
+    /// The GPU, where it is one of which is known what works on it.
+    fn gpu(&self) -> Option<Gpu>;
+
+    /// What a model's own files say, at a revision, without the network; nothing where they are not here.
+    fn model(&self, model: &str, revision: Option<&str>) -> Option<ModelFacts>;
+}
+
+/// Nothing but the GPU.
+impl Surroundings for Option<Gpu> {
+    fn gpu(&self) -> Option<Gpu> {
+        *self
+    }
+
+    fn model(&self, _: &str, _: Option<&str>) -> Option<ModelFacts> {
+        None
     }
 }
 
@@ -109,11 +131,16 @@ pub fn shipped_text(scale: u64) -> String {
 
 /// Checks a text as the content of `file`, which need not exist: for an editor that has not saved yet.
 pub fn check(file: &Path, text: &str, scale: u64) -> Result<Stack, Vec<FileProblem>> {
-    check_on(file, text, scale, None)
+    check_on(file, text, scale, &None)
 }
 
 /// As [`check`]; what is known to go wrong on `gpu` is among the stack's notes.
-pub fn check_on(file: &Path, text: &str, scale: u64, gpu: Option<Gpu>) -> Result<Stack, Vec<FileProblem>> {
+pub fn check_on(
+    file: &Path,
+    text: &str,
+    scale: u64,
+    around: &dyn Surroundings,
+) -> Result<Stack, Vec<FileProblem>> {
     let at = |span: Option<Range<usize>>, message: String, next: String| FileProblem {
         file: file.to_path_buf(),
         line: span.map(|s| line_of(text, s.start)),
@@ -142,7 +169,13 @@ pub fn check_on(file: &Path, text: &str, scale: u64, gpu: Option<Gpu>) -> Result
             "Correct this line; `asgard config schema` describes every key.".to_owned(),
         )]
     })?;
-    let facts = Facts { file_sizes: file_sizes(&raw), scale, gpu, ..Facts::default() };
+    let facts = Facts {
+        file_sizes: file_sizes(&raw),
+        // On the small machine of a rehearsal nothing is as large as its model's files say.
+        models: if scale > 1 { BTreeMap::new() } else { models(&raw, around) },
+        scale,
+        gpu: around.gpu(),
+    };
     resolve(&raw, &facts).map_err(|problems| {
         let mut found: Vec<FileProblem> = problems
             .into_iter()
@@ -261,9 +294,18 @@ fn span_of(root: &dyn TableLike, path: &[String]) -> Option<Range<usize>> {
     span
 }
 
+/// What the models' own files say, where they are here.
+fn models(raw: &RawStack, around: &dyn Surroundings) -> BTreeMap<String, ModelFacts> {
+    let named = raw.agents.0.iter().flat_map(|(_, agent)| {
+        let model = agent.model.as_deref().map(|m| (m, agent.revision.as_deref()));
+        [model, agent.draft_model.as_deref().map(|m| (m, None))]
+    });
+    named.flatten().filter_map(|(m, revision)| Some((m.to_owned(), around.model(m, revision)?))).collect()
+}
+
 /// Sizes on the disk of models that are files. One that is not there is left out: that is found before a start, with
 /// better words, and the file may arrive later.
-fn file_sizes(raw: &RawStack) -> std::collections::BTreeMap<String, Bytes> {
+fn file_sizes(raw: &RawStack) -> BTreeMap<String, Bytes> {
     let named = |agent: &RawAgent| [agent.model.clone(), agent.draft_model.clone()];
     raw.agents
         .0
