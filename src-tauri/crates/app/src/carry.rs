@@ -43,7 +43,7 @@ pub(crate) enum Stuck {
 }
 
 /// How long memory may take to come back.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const MEMORY_PATIENCE: Duration = Duration::from_secs(60);
 /// vLLM shuts down in order on SIGTERM; the usual ten seconds may cut it.
 const STOP_GRACE: Duration = Duration::from_secs(60);
 
@@ -286,7 +286,7 @@ pub(crate) async fn wait_memory(
 ) {
     // An agent whose use was never measured promises nothing that could be waited for.
     let Some(held) = held else { return };
-    let deadline = Instant::now() + MEMORY_PATIENCE;
+    let deadline = Instant::now() + ctx.world.memory_patience;
     loop {
         let now = ctx.world.pools();
         let hangs = pids.iter().find(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());

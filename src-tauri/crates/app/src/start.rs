@@ -103,6 +103,12 @@ impl Options {
         PlayedMachine::Recorded { moves }
     }
 
+    /// A rehearsal need not take a minute to show memory that does not come back.
+    fn memory_patience(&self) -> Duration {
+        let played = self.var("ASGARD_REHEARSAL_MEMORY_MS").filter(|_| self.decide_rehearsal());
+        played.and_then(|ms| ms.parse().ok()).map_or(crate::carry::MEMORY_PATIENCE, Duration::from_millis)
+    }
+
     /// By how much the sizes of the shipped stack are divided: by 1024 on the small machine of a rehearsal.
     pub(crate) fn scale(&self) -> u64 {
         if self.decide_rehearsal() && self.played_machine().is_small() { 1024 } else { 1 }
@@ -201,6 +207,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         http,
         database: Arc::new(Mutex::new(opened.database)),
         recorder: crate::history::Recorder::default(),
+        memory_patience: options.memory_patience(),
         stand_in_image: tokio::sync::Mutex::default(),
         paths,
     });

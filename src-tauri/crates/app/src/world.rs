@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use domain::GpuVendor;
@@ -72,6 +73,8 @@ pub(crate) struct World {
     pub(crate) pins: Pins,
     pub(crate) secrets: Secrets,
     pub(crate) machine: Machine,
+    /// How long memory may take to come back after a stop.
+    pub(crate) memory_patience: Duration,
     pub(crate) http: reqwest::Client,
     pub(crate) database: Arc<Mutex<Database>>,
     /// What was recorded last of memory and figures.
