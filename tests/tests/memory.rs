@@ -13,8 +13,8 @@ const GB: u64 = 1 << 30;
 fn on_a_recording() -> (Household, PathBuf) {
     let mut household = Household::new();
     let machine = household.path("machine");
-    let recorded = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../src-tauri/crates/hardware/fixtures/strix-halo-quiet");
+    let recorded =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../src-tauri/crates/hardware/fixtures/strix-halo-quiet");
     copy(&recorded, &machine);
     household
         .set("ASGARD_SYSROOT", &machine)
@@ -49,7 +49,9 @@ fn others_leave(machine: &Path, kib: u64) {
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<String> = text
         .lines()
-        .map(|l| if l.starts_with("MemAvailable:") { format!("MemAvailable: {kib} kB") } else { l.to_owned() })
+        .map(
+            |l| if l.starts_with("MemAvailable:") { format!("MemAvailable: {kib} kB") } else { l.to_owned() },
+        )
         .collect();
     let beside = path.with_extension("new");
     std::fs::write(&beside, lines.join("\n") + "\n").unwrap();
@@ -88,9 +90,7 @@ async fn the_recording_moves_and_each_agent_is_measured_by_its_step() {
         .find(|p| p.is_file())
         .unwrap();
     std::fs::write(&card, format!("{}\n", 95 * GB)).unwrap();
-    let status = household
-        .wait_status("the counters are doubted", LONG, |s| pool(s).doubt.is_some())
-        .await;
+    let status = household.wait_status("the counters are doubted", LONG, |s| pool(s).doubt.is_some()).await;
     assert!(pool(&status).doubt.as_ref().unwrap().contains("GTT"), "{:?}", pool(&status).doubt);
     household.json(&["down"]).await;
 }

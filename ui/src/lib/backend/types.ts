@@ -172,7 +172,19 @@ engine: string | null, endpoint: string | null, backend: string, model: string, 
 /**
  * 0 to 1.
  */
-kv_cache_used: number | null, tokens_per_second: number | null, 
+kv_cache_used: number | null, tokens_per_second: number | null, prompt_tokens_per_second: number | null, 
+/**
+ * Mean over the requests that got their first token last.
+ */
+time_to_first_token_seconds: number | null, 
+/**
+ * Requests that had to give their KV cache up for others, since the server started.
+ */
+preemptions: number | null, 
+/**
+ * Tokens that its KV cache holds, as the server says.
+ */
+kv_capacity_tokens: number | null, 
 /**
  * RFC 3339: since when it is in this state.
  */

@@ -210,6 +210,13 @@ pub struct AgentStatus {
     /// 0 to 1.
     pub kv_cache_used: Option<f64>,
     pub tokens_per_second: Option<f64>,
+    pub prompt_tokens_per_second: Option<f64>,
+    /// Mean over the requests that got their first token last.
+    pub time_to_first_token_seconds: Option<f64>,
+    /// Requests that had to give their KV cache up for others, since the server started.
+    pub preemptions: Option<u64>,
+    /// Tokens that its KV cache holds, as the server says.
+    pub kv_capacity_tokens: Option<u64>,
     /// RFC 3339: since when it is in this state.
     pub since: Option<String>,
     pub drain_until: Option<String>,

@@ -212,6 +212,10 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     error: play.error ?? null,
     start_hint: asleep ? (play.hint ?? "Starting takes about 45 s.") : null,
     start_refused: play.refused ?? false,
+    prompt_tokens_per_second: null,
+    time_to_first_token_seconds: null,
+    preemptions: null,
+    kv_capacity_tokens: null,
     footprint: null,
     suggestions: [],
   };
