@@ -2,6 +2,7 @@
 //! texts, and what readings in a row tell.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -257,7 +258,7 @@ fn a_series_that_stands_there_twice_counts_once() {
 fn a_long_text_is_read_in_no_time() {
     let mut text = String::new();
     for engine in 0..200_000 {
-        text.push_str(&format!("vllm:num_requests_running{{engine=\"{engine}\"}} 1\n"));
+        writeln!(text, "vllm:num_requests_running{{engine=\"{engine}\"}} 1").unwrap();
     }
     text.push_str(&"{\"\\".repeat(500_000));
     let began = std::time::Instant::now();
@@ -334,6 +335,8 @@ fn speeds_need_two_readings_that_are_neither_at_once_nor_far_apart() {
     assert_eq!(meter.next(ms(128_000), &tokens(9_022.0), None).tokens_per_second, Some(5.0));
 }
 
+type Change = fn(&mut Scrape);
+
 #[test]
 fn any_counter_that_falls_is_a_restart() {
     let full = Scrape {
@@ -351,7 +354,7 @@ fn any_counter_that_falls_is_a_restart() {
         change(&mut scrape);
         scrape
     };
-    let cases: [(fn(&mut Scrape), bool); 10] = [
+    let cases: [(Change, bool); 10] = [
         (|_| {}, false),
         (|s| s.prompt_tokens = Some(9.0), true),
         (|s| s.generated_tokens = Some(0.0), true),
@@ -425,7 +428,7 @@ proptest! {
         for name in &names {
             // What `str::lines` takes for an end must be no part of a name.
             prop_assume!(!name.contains('\r'));
-            text.push_str(&format!("vllm:num_requests_running{{model_name=\"{}\"}} 1\n", escaped(name)));
+            writeln!(text, "vllm:num_requests_running{{model_name=\"{}\"}} 1", escaped(name)).unwrap();
         }
         prop_assert_eq!(read(&text).running, Some(names.len() as f64));
     }

@@ -93,7 +93,7 @@ fn device(line: &str) -> Option<LogFact> {
 }
 
 fn size_of(text: &str) -> Option<u64> {
-    let unit = match text.trim_start().split_whitespace().nth(1) {
+    let unit = match text.split_whitespace().nth(1) {
         Some("GiB") => 1_u64 << 30,
         Some("KiB") => 1 << 10,
         // The only one seen; old builds wrote MB for the same.

@@ -153,3 +153,24 @@ pub(crate) fn value<'a>(launch: &'a Launch, flag: &str) -> Option<&'a str> {
     assert!(places.len() < 2, "{flag} is given {} times", places.len());
     places.first().and_then(|at| launch.args.get(at + 1)).map(String::as_str)
 }
+
+/// What vLLM says, wrapped in the consequences that a real log has after it.
+pub(crate) fn in_a_log(text: &str) -> Vec<String> {
+    let mut log = vec![
+        "(APIServer pid=1) INFO 11-21 02:30:37 [api_utils.py:347]  ▄▄ ▄█ █ version 0.32.0".to_owned(),
+        "(EngineCore pid=2) ERROR 11-21 02:36:26 [core.py:1510] EngineCore failed to start.".to_owned(),
+        "(EngineCore pid=2) ERROR 11-21 02:36:26 [core.py:1510] Traceback (most recent call last):"
+            .to_owned(),
+    ];
+    log.extend(text.lines().map(|l| format!("(EngineCore pid=2) ERROR 11-21 02:36:26 [core.py:1510] {l}")));
+    log.extend(
+        [
+            "Process EngineCore:",
+            "Traceback (most recent call last):",
+            "    wait_for_engine_startup(",
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+        ]
+        .map(str::to_owned),
+    );
+    log
+}
