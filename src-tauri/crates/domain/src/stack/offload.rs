@@ -20,10 +20,6 @@ pub fn offload(agent: &Agent) -> Option<String> {
 }
 
 fn of_llama_cpp(agent: &Agent) -> Option<String> {
-    // One that stays on the processor altogether is a choice of its own.
-    if !agent.on_device() {
-        return None;
-    }
     const FLAGS: [&str; 10] = [
         "--n-cpu-moe",
         "-ncmoe",
@@ -36,6 +32,10 @@ fn of_llama_cpp(agent: &Agent) -> Option<String> {
         "--no-op-offload",
         "--n-cpu-moe-draft",
     ];
+    // One that stays on the processor altogether is a choice of its own.
+    if !agent.on_device() {
+        return None;
+    }
     if let Some(flag) = FLAGS.into_iter().find(|flag| given(agent, flag)) {
         return Some(flag.to_owned());
     }
