@@ -91,7 +91,11 @@ async fn the_recording_moves_and_each_agent_is_measured_by_its_step() {
         .unwrap();
     std::fs::write(&card, format!("{}\n", 95 * GB)).unwrap();
     let status = household.wait_status("the counters are doubted", LONG, |s| pool(s).doubt.is_some()).await;
-    assert!(pool(&status).doubt.as_ref().unwrap().contains("GTT"), "{:?}", pool(&status).doubt);
+    assert!(
+        pool(&status).doubt.as_ref().unwrap().contains("the larger is counted"),
+        "{:?}",
+        pool(&status).doubt
+    );
     household.json(&["down"]).await;
 }
 

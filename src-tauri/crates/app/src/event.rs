@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::shapes::activity::Event as ActivityEvent;
 use api::shapes::status::{Failure, Notice};
+use domain::advice::KvUse;
 use domain::agent::{AgentName, AgentState, Stage};
 use domain::footprint::Learned;
 use domain::memory::Bytes;
@@ -12,6 +13,7 @@ use domain::plan::Plan;
 use domain::pool::{PoolId, PoolReading};
 use domain::stack::Stack;
 use engine::Instance;
+use engine::backend::OwnNumbers;
 use jiff::Timestamp;
 use store::adoptions::Answer;
 use store::confirm::Unconfirmed;
@@ -83,6 +85,13 @@ pub(crate) enum Event {
         agent: AgentName,
         figures: Figures,
     },
+    /// What its server said of its own memory while it started.
+    Said {
+        agent: AgentName,
+        own: OwnNumbers,
+    },
+    /// What the last week says of the KV caches.
+    WeekSeen(BTreeMap<AgentName, KvUse>),
     Leased(BTreeMap<AgentName, u32>),
     Lost {
         pool: PoolId,

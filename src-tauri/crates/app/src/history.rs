@@ -106,6 +106,8 @@ fn figures(live: &crate::state::AgentLive) -> Vec<(Figure, f64)> {
         (Figure::TokensPerSecond, said.tokens_per_second),
         (Figure::Running, said.running.map(f64::from)),
         (Figure::Waiting, said.waiting.map(f64::from)),
+        (Figure::TimeToFirstToken, said.time_to_first_token_seconds),
+        (Figure::Preemptions, said.preemptions_per_minute),
     ]
     .into_iter()
     .filter_map(|(figure, value)| Some((figure, value?)))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::agent::AgentName;
 use domain::footprint::{self, Key, Learned, Observation};
+use domain::memory::Bytes;
 use domain::plan::footprint_of;
 use domain::stack::{Agent, BackendKind, ClaimBasis, HubFile, Runs};
 use jiff::Timestamp;
@@ -25,6 +26,12 @@ pub(crate) async fn observe(ctx: &Ctx, agent: &Agent) {
     let figure =
         |measured: &domain::attribution::Measured| footprint_of(agent, &state.pools, &measured.shares);
     let (weights, kv) = match agent.claim {
+        // The server's own figures are the truth of this start; of several ranks they are not of one meaning.
+        ClaimBasis::KvCache { weights, kv_cache, .. }
+            if agent.tensor_parallel == 1 && ctx.world.scale() == 1 =>
+        {
+            (live.own.weights.map_or(weights, Bytes), live.own.kv_bytes.map_or(kv_cache, Bytes))
+        }
         ClaimBasis::KvCache { weights, kv_cache, .. } => (weights, kv_cache),
         ClaimBasis::Memory(_) | ClaimBasis::Share(_) => Default::default(),
     };
@@ -74,7 +81,7 @@ fn key(world: &World, agent: &Agent) -> Key {
         Runs::Container { image, .. } => world.pins.resolve(Some(&agent.name), image),
         Runs::Process { .. } | Runs::External { .. } | Runs::Ollama { .. } => String::new(),
     };
-    Key::of(agent, &commit(world, agent).unwrap_or_default(), &image, 0)
+    Key::of(agent, &commit(world, agent).unwrap_or_default(), &image, agent.batched_tokens.unwrap_or(0))
 }
 
 /// The commit of the model's files, where they lie in the Hub's cache.

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use domain::secret::Secret;
+use engine::metrics::{self, Scrape, Slots};
 use serde_json::{Value, json};
-
-use crate::state::Figures;
 
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -97,58 +96,38 @@ fn sound(text: &str) -> Soundness {
     }
 }
 
-/// The figures in a server's metrics, either dialect. Unknown names are passed over.
-pub(crate) async fn figures(http: &reqwest::Client, endpoint: &str, key: &Secret) -> Option<Metrics> {
-    let mut request = http.get(format!("{endpoint}/metrics")).timeout(SHORT);
+/// How long one reading may take: the next is due soon.
+const READING: Duration = Duration::from_secs(2);
+/// A server's figures have some hundred kilobytes at most.
+const LARGEST_READING: usize = 10 << 20;
+
+/// What a server says of itself in `/metrics`, either dialect; of llama.cpp its slots too.
+pub(crate) async fn scrape(
+    http: &reqwest::Client,
+    endpoint: &str,
+    key: &Secret,
+    with_slots: bool,
+) -> Option<(Scrape, Option<Slots>)> {
+    let text = get(http, &format!("{endpoint}/metrics"), key).await?;
+    let slots = if with_slots { get(http, &format!("{endpoint}/slots"), key).await } else { None };
+    Some((metrics::read(&String::from_utf8_lossy(&text)), slots.and_then(|json| metrics::read_slots(&json))))
+}
+
+/// The body of an answer, if it is one and not too large.
+async fn get(http: &reqwest::Client, url: &str, key: &Secret) -> Option<Vec<u8>> {
+    let mut request = http.get(url).timeout(READING);
     if !key.is_empty() {
         request = request.bearer_auth(key.reveal());
     }
-    let text = request.send().await.ok()?.error_for_status().ok()?.text().await.ok()?;
-    Some(read_metrics(&text))
-}
-
-/// What two dialects have in common.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Metrics {
-    pub(crate) running: Option<f64>,
-    pub(crate) waiting: Option<f64>,
-    pub(crate) kv_cache_used: Option<f64>,
-    /// A counter: a rate needs two readings.
-    pub(crate) generated: Option<f64>,
-}
-
-impl Metrics {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    pub(crate) fn figures(&self, tokens_per_second: Option<f64>) -> Figures {
-        let count = |v: Option<f64>| v.map(|v| v.clamp(0.0, 1e6) as u32);
-        Figures {
-            running: count(self.running),
-            waiting: count(self.waiting),
-            kv_cache_used: self.kv_cache_used,
-            tokens_per_second,
+    let mut answer = request.send().await.ok()?.error_for_status().ok()?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        if body.len() + chunk.len() > LARGEST_READING {
+            return None;
         }
+        body.extend_from_slice(&chunk);
     }
-}
-
-pub(crate) fn read_metrics(text: &str) -> Metrics {
-    let mut metrics = Metrics::default();
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        let name = series.split('{').next().unwrap_or(series);
-        let Ok(value) = value.parse::<f64>() else { continue };
-        if !value.is_finite() {
-            continue;
-        }
-        let field = match name {
-            "vllm:num_requests_running" | "llamacpp:requests_processing" => &mut metrics.running,
-            "vllm:num_requests_waiting" | "llamacpp:requests_deferred" => &mut metrics.waiting,
-            "vllm:kv_cache_usage_perc" => &mut metrics.kv_cache_used,
-            "vllm:generation_tokens_total" | "llamacpp:tokens_predicted_total" => &mut metrics.generated,
-            _ => continue,
-        };
-        *field = Some(field.unwrap_or(0.0) + value);
-    }
-    metrics
+    Some(body)
 }
 
 #[cfg(test)]
@@ -171,23 +150,5 @@ mod tests {
         ] {
             assert_eq!(sound(text), wanted, "{text:?}");
         }
-    }
-
-    #[test]
-    fn both_dialects_are_read() {
-        let vllm = "# HELP x\nvllm:num_requests_running{engine=\"0\"} 2.0\nvllm:num_requests_waiting{a=\"b\"} 1.0\n\
-                    vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\nvllm:generation_tokens_total{engine=\"0\"} 640.0\n";
-        let read = read_metrics(vllm);
-        assert_eq!(
-            (read.running, read.waiting, read.kv_cache_used, read.generated),
-            (Some(2.0), Some(1.0), Some(0.25), Some(640.0))
-        );
-        let llama = "llamacpp:requests_processing 1\nllamacpp:requests_deferred 0\nllamacpp:tokens_predicted_total 9\n";
-        let read = read_metrics(llama);
-        assert_eq!(
-            (read.running, read.waiting, read.kv_cache_used, read.generated),
-            (Some(1.0), Some(0.0), None, Some(9.0))
-        );
-        assert_eq!(read_metrics("nonsense\nx NaN\nvllm:num_requests_running nan"), Metrics::default());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::shapes::status::Failure;
 use domain::agent::{AgentName, Stage};
 use domain::stack::Agent;
-use engine::backend::{LogFact, backend, failure};
+use engine::backend::{LogFact, OwnNumbers, backend, failure};
 use engine::{Engine, ErrorKind, Instance, Phase};
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -224,21 +224,24 @@ fn follow(
                 return;
             }
         };
+        let mut own = OwnNumbers::default();
         while let Some(line) = lines.next().await {
-            match backend.read_line(&line) {
-                Some(LogFact::Stage(stage)) => {
-                    state.note(Event::Progressed { agent: name.clone(), stage, within: None, detail: None });
+            for fact in backend.facts(&line) {
+                let before = own.clone();
+                own.take(&fact);
+                if own != before {
+                    state.note(Event::Said { agent: name.clone(), own: own.clone() });
                 }
-                Some(LogFact::StageProgress(stage, within)) => {
-                    state.note(Event::Progressed {
-                        agent: name.clone(),
-                        stage,
-                        within: Some(within),
-                        detail: None,
-                    });
-                }
-                Some(LogFact::Listening) => listening.notify_one(),
-                Some(_) | None => {}
+                let (stage, within) = match fact {
+                    LogFact::Stage(stage) => (stage, None),
+                    LogFact::StageProgress(stage, within) => (stage, Some(within)),
+                    LogFact::Listening => {
+                        listening.notify_one();
+                        continue;
+                    }
+                    _ => continue,
+                };
+                state.note(Event::Progressed { agent: name.clone(), stage, within, detail: None });
             }
         }
     })

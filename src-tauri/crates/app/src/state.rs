@@ -13,8 +13,11 @@ use domain::lost;
 use domain::memory::Bytes;
 use domain::plan::{Action, Plan, Running, Situation, claims, ledgers};
 use domain::pool::{Held, PoolId, PoolReading, Share, Shares};
-use domain::stack::{Agent, Gpu, Profile, Stack};
+use domain::stack::{Agent, ClaimBasis, Gpu, Profile, Stack};
 use engine::Instance;
+use engine::backend::OwnNumbers;
+use engine::backend::failure::{self, Suggestion};
+use engine::metrics::Live;
 use jiff::Timestamp;
 use store::adoptions::Answer;
 use store::confirm::Unconfirmed;
@@ -45,6 +48,10 @@ pub(crate) struct AgentLive {
     /// The pools just before its start: what they gained since is its own, because starts are serialised.
     pub(crate) baseline: Vec<PoolReading>,
     pub(crate) figures: Figures,
+    /// What its server said of its own memory while it started.
+    pub(crate) own: OwnNumbers,
+    /// A change of its stack entry that a failure suggests.
+    pub(crate) suggestion: Option<Suggestion>,
     /// The log of a run whose container is gone.
     pub(crate) kept_log: Arc<Vec<String>>,
 }
@@ -66,6 +73,8 @@ impl AgentLive {
             peak: None,
             baseline: Vec::new(),
             figures: Figures::default(),
+            own: OwnNumbers::default(),
+            suggestion: None,
             kept_log: Arc::default(),
         }
     }
@@ -114,9 +123,28 @@ pub(crate) struct Figures {
     pub(crate) waiting: Option<u32>,
     pub(crate) kv_cache_used: Option<f64>,
     pub(crate) tokens_per_second: Option<f64>,
+    pub(crate) prompt_tokens_per_second: Option<f64>,
+    pub(crate) time_to_first_token_seconds: Option<f64>,
+    pub(crate) preemptions: Option<u64>,
+    pub(crate) preemptions_per_minute: Option<f64>,
+    pub(crate) kv_capacity_tokens: Option<u64>,
 }
 
 impl Figures {
+    pub(crate) fn of(live: &Live) -> Self {
+        Self {
+            running: live.running,
+            waiting: live.waiting,
+            kv_cache_used: live.kv_cache_used,
+            tokens_per_second: live.tokens_per_second,
+            prompt_tokens_per_second: live.prompt_tokens_per_second,
+            time_to_first_token_seconds: live.time_to_first_token_seconds,
+            preemptions: live.preemptions,
+            preemptions_per_minute: None,
+            kv_capacity_tokens: live.kv_capacity_tokens,
+        }
+    }
+
     pub(crate) fn in_use(self) -> u32 {
         self.running.unwrap_or(0).saturating_add(self.waiting.unwrap_or(0))
     }
@@ -299,6 +327,8 @@ impl State {
                     // Nothing yet, which is not the same as unknown.
                     live.measured = Some(Measured::said(Shares::new(), Quality::Step));
                     live.peak = None;
+                    live.own = OwnNumbers::default();
+                    live.suggestion = None;
                     live.baseline = baseline;
                 }
             }
@@ -341,11 +371,26 @@ impl State {
                 }
             }
             Event::Failed { agent, failure, log } => {
+                let suggestion = self.suggested(&agent, &failure, &log);
                 if let Some(live) = self.agents.get_mut(&agent) {
                     live.enter(AgentState::Failed, now);
                     live.error = Some(failure);
+                    live.suggestion = suggestion;
                     live.kept_log = log;
                 }
+            }
+            Event::Said { agent, own } => {
+                let Some(live) = self.agents.get_mut(&agent) else { return false };
+                if live.own == own {
+                    return false;
+                }
+                live.own = own;
+            }
+            Event::WeekSeen(seen) => {
+                if self.kv_use == seen {
+                    return false;
+                }
+                self.kv_use = seen;
             }
             Event::Adopted { agent, engine, instance, ready } => {
                 if let Some(live) = self.agents.get_mut(&agent) {
@@ -470,6 +515,20 @@ impl State {
         }
         // An agent that left the file stays in the state while it runs: its memory is still held.
         self.agents.retain(|name, live| stack.agent(name).is_some() || live.instance.is_some());
+    }
+
+    /// What the text of a failure suggests to change, with what the agent has now in mind.
+    fn suggested(&self, agent: &AgentName, failure: &Failure, log: &[String]) -> Option<Suggestion> {
+        let agent = self.stack.agent(agent)?;
+        let kv_cache = match agent.claim {
+            ClaimBasis::KvCache { kv_cache, .. } => Some(kv_cache.0),
+            ClaimBasis::Memory(_) | ClaimBasis::Share(_) => None,
+        };
+        [None, Some(137)]
+            .into_iter()
+            .map(|exit| failure::explain_for(log, exit, Some(agent.context), kv_cache))
+            .find(|explained| explained.id == failure.code)?
+            .suggestion
     }
 
     /// What was lost may come back later; whether it did.

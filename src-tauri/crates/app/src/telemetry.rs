@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::advice::KvUse;
 use domain::agent::AgentName;
+use domain::stack::BackendKind;
+use engine::metrics::{Meter, Scrape, Slots};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::carry::{self, Ctx};
 use crate::probe;
 use crate::recover;
-use crate::state::Event;
+use crate::state::{Event, Figures};
 
 /// How many look at the state right now.
 #[derive(Clone, Default)]
@@ -48,19 +52,20 @@ const OTHERWISE: Duration = Duration::from_secs(30);
 const AROUND: Duration = Duration::from_secs(10);
 const AROUND_OTHERWISE: Duration = Duration::from_secs(300);
 
+/// A week changes slowly.
+const WEEK_LOOKED_AT: Duration = Duration::from_secs(3600);
+
 pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
-    let rates = Rates::default();
+    let began = Instant::now();
+    let meters = Meters::default();
+    let mut week: Option<Instant> = None;
     let mut looked_around: Option<Instant> = None;
     loop {
         carry::read(&ctx).await;
         recover::look_at_external(&ctx).await;
         ctx.world.read_ollama().await;
+        read_all(&ctx, began, &meters).await;
         let state = ctx.state.state();
-        for (name, live) in &state.agents {
-            if live.state.answers() {
-                read_figures(&ctx, name, &rates).await;
-            }
-        }
         crate::history::record(&ctx).await;
         if state.engines.iter().any(|e| e.error.is_some()) && lookers.any() {
             // An engine that was away has no event that says it is back, unless its event stream does.
@@ -76,6 +81,10 @@ pub(crate) async fn run(ctx: Ctx, lookers: Lookers) {
                 let ctx = ctx.clone();
                 async move { crate::neighbours::look(&ctx).await }
             });
+        }
+        if week.is_none_or(|at| at.elapsed() >= WEEK_LOOKED_AT) {
+            week = Some(Instant::now());
+            look_at_the_week(&ctx).await;
         }
         let pause = if lookers.any() { WHILE_LOOKED_AT } else { OTHERWISE };
         tokio::select! {
@@ -99,38 +108,79 @@ async fn count_is_stale(ctx: &Ctx) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Counters of the last reading, for rates.
+/// One meter for each agent; it remembers the last reading.
 #[derive(Default)]
-struct Rates(Mutex<BTreeMap<AgentName, (Instant, f64)>>);
+struct Meters(Mutex<BTreeMap<AgentName, (Meter, Preempted)>>);
 
-impl Rates {
-    /// Tokens per second since the last reading. A counter that falls means that the server restarted.
-    fn next(&self, agent: &AgentName, generated: f64) -> Option<f64> {
-        let now = Instant::now();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.insert(agent.clone(), (now, generated));
-        let (then, counted) = before?;
-        let seconds = now.duration_since(then).as_secs_f64();
-        (generated >= counted && (0.2..60.0).contains(&seconds)).then(|| (generated - counted) / seconds)
+/// When preemptions were counted last, and how many.
+#[derive(Default)]
+struct Preempted(Option<(Duration, u64)>);
+
+impl Preempted {
+    /// A minute, since the last reading; none where the count began anew.
+    fn rate(&mut self, now: Duration, counted: Option<u64>) -> Option<f64> {
+        let counted = counted?;
+        let (then, before) = self.0.replace((now, counted))?;
+        let minutes = now.checked_sub(then)?.as_secs_f64() / 60.0;
+        (minutes > 0.0).then_some(counted.checked_sub(before)? as f64 / minutes)
     }
 }
 
-async fn read_figures(ctx: &Ctx, agent: &AgentName, rates: &Rates) {
+/// Reads every agent that answers, all at once: one that hangs delays no other.
+async fn read_all(ctx: &Ctx, began: Instant, meters: &Meters) {
     let state = ctx.state.state();
-    let Some(instance) = state.agents.get(agent).and_then(|l| l.instance.as_ref()) else { return };
-    if let Some(metrics) = probe::figures(&ctx.world.http, &instance.endpoint, &instance.key).await {
-        let rate = metrics.generated.and_then(|g| rates.next(agent, g));
-        ctx.state.tell(Event::Figured { agent: agent.clone(), figures: metrics.figures(rate) }).await;
-    }
+    let awake: Vec<&AgentName> =
+        state.agents.iter().filter(|(_, live)| live.state.answers()).map(|(name, _)| name).collect();
+    // Who sleeps begins anew with the next start.
+    meters.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| awake.contains(&name));
+    futures_util::future::join_all(awake.into_iter().map(|name| read_figures(ctx, name, began, meters)))
+        .await;
 }
 
-/// One reading of one agent, for a drain.
+async fn read_figures(ctx: &Ctx, agent: &AgentName, began: Instant, meters: &Meters) {
+    let Some((scrape, slots)) = scrape(ctx, agent).await else { return };
+    let figures = {
+        let mut known = meters.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (meter, preempted) = known.entry(agent.clone()).or_default();
+        let now = began.elapsed();
+        let live = meter.next(now, &scrape, slots.as_ref());
+        let preemptions_per_minute = preempted.rate(now, live.preemptions);
+        Figures { preemptions_per_minute, ..Figures::of(&live) }
+    };
+    ctx.state.tell(Event::Figured { agent: agent.clone(), figures }).await;
+}
+
+async fn scrape(ctx: &Ctx, agent: &AgentName) -> Option<(Scrape, Option<Slots>)> {
+    let state = ctx.state.state();
+    let instance = state.agents.get(agent)?.instance.as_ref()?;
+    let llama = state.stack.agent(agent).is_some_and(|a| a.backend == BackendKind::LlamaCpp);
+    probe::scrape(&ctx.world.http, &instance.endpoint, &instance.key, llama).await
+}
+
+/// One reading of one agent, for a drain: who uses it is what counts.
 pub(crate) async fn read_figures_of(ctx: &Ctx, agent: &AgentName) {
-    let state = ctx.state.state();
-    let Some(live) = state.agents.get(agent) else { return };
-    let Some(instance) = &live.instance else { return };
-    if let Some(metrics) = probe::figures(&ctx.world.http, &instance.endpoint, &instance.key).await {
-        let figures = metrics.figures(live.figures.tokens_per_second);
-        ctx.state.tell(Event::Figured { agent: agent.clone(), figures }).await;
+    let Some((scrape, slots)) = scrape(ctx, agent).await else { return };
+    let Some(before) = ctx.state.state().agents.get(agent).map(|l| l.figures) else { return };
+    let now = Figures::of(&Meter::default().next(Duration::ZERO, &scrape, slots.as_ref()));
+    let figures = Figures { running: now.running, waiting: now.waiting, ..before };
+    ctx.state.tell(Event::Figured { agent: agent.clone(), figures }).await;
+}
+
+/// What the last week says of the KV caches.
+async fn look_at_the_week(ctx: &Ctx) {
+    let names: Vec<AgentName> = ctx.state.state().stack.agents.iter().map(|a| a.name.clone()).collect();
+    let since = Timestamp::now() - Duration::from_secs(7 * 24 * 3600);
+    let seen = ctx
+        .world
+        .database(move |db| {
+            let of = |name: AgentName| {
+                let (peak, hours) = db.kv_peak(name.as_str(), since).ok()??;
+                Some((name, KvUse { peak, hours }))
+            };
+            names.into_iter().filter_map(of).collect::<BTreeMap<_, _>>()
+        })
+        .await;
+    if let Some(seen) = seen {
+        ctx.state.tell(Event::WeekSeen(seen)).await;
     }
 }

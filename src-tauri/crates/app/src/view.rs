@@ -248,10 +248,10 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         waiting: live.state.answers().then(|| live.figures.waiting.unwrap_or(0)),
         kv_cache_used: live.figures.kv_cache_used,
         tokens_per_second: live.figures.tokens_per_second,
-        prompt_tokens_per_second: None,
-        time_to_first_token_seconds: None,
-        preemptions: None,
-        kv_capacity_tokens: None,
+        prompt_tokens_per_second: live.figures.prompt_tokens_per_second,
+        time_to_first_token_seconds: live.figures.time_to_first_token_seconds,
+        preemptions: live.figures.preemptions,
+        kv_capacity_tokens: live.figures.kv_capacity_tokens.or(live.own.kv_tokens),
         since: Some(live.since.to_string()),
         drain_until: live.drain_until.map(|t| t.to_string()),
         idle_until: None,
@@ -279,6 +279,15 @@ pub(crate) fn suggestions(state: &State, agent: &Agent) -> Vec<Suggestion> {
     let unit = state.pools.first().and_then(|p| p.capacity).map_or(Unit::Gb, Unit::for_capacity);
     let written = |bytes: Bytes| json!(format!("{:.1} {unit}", bytes.0 as f64 / unit.bytes() as f64));
     let mut all = Vec::new();
+    if let Some(change) = state.agents.get(&agent.name).and_then(|l| l.suggestion.as_ref()) {
+        all.push(Suggestion {
+            id: "failure".to_owned(),
+            key: change.key.clone(),
+            value: change.value.clone(),
+            words: change.words.clone(),
+            gives_bytes: None,
+        });
+    }
     if let Some((learned, _)) = state.learned.get(&agent.name)
         && let Some(accept) = footprint::acceptable(agent, learned)
         // One start may have been lucky.
