@@ -52,6 +52,13 @@ struct Desktop {
 impl Desktop {
     async fn start(household: &Household) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tray/watcher.py");
+        let mut desktop = Self::of(household, &script);
+        desktop.event("watching").await;
+        desktop
+    }
+
+    /// A script that plays somebody on the bus.
+    fn of(household: &Household, script: &Path) -> Self {
         // The system's Python, which has the system's packages.
         let mut program = household
             .command("/usr/bin/python3")
@@ -62,9 +69,12 @@ impl Desktop {
             .expect("python3 starts");
         let to = program.stdin.take().unwrap();
         let from = BufReader::new(program.stdout.take().unwrap()).lines();
-        let mut desktop = Self { _program: program, to, from, events: Vec::new() };
-        desktop.event("watching").await;
-        desktop
+        Self { _program: program, to, from, events: Vec::new() }
+    }
+
+    /// A command that has no answer.
+    async fn tell(&mut self, command: &str) {
+        self.to.write_all(format!("{command}\n").as_bytes()).await.unwrap();
     }
 
     async fn line(&mut self) -> Value {
@@ -118,7 +128,9 @@ impl Desktop {
         timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("the menu never said: {what}"))
     }
 
+    /// Clicks a row, as soon as the menu has it: it follows the state a moment later.
     async fn click(&mut self, label: &str) {
+        self.wait_rows(label, |rows| rows.iter().any(|(text, _)| text.starts_with(label))).await;
         let clicked = self.ask(&format!("click {label}")).await;
         assert!(clicked["clicked"].is_string(), "there is no row {label}");
     }
@@ -292,6 +304,31 @@ async fn without_a_bus_or_a_tray_nothing_fails() {
     let _bus = Bus::start(&household).await;
     household.serve(&["--rehearsal"]).await;
     household.json(&["start", "heimdall"]).await;
+}
+
+/// The machine's own sleep, played by a logind on the household's bus.
+#[tokio::test]
+async fn before_the_machine_sleeps_idle_agents_give_their_memory_back() {
+    let mut household = with_address();
+    let _bus = Bus::start(&household).await;
+    let address = Bus::address(&household);
+    household.set("DBUS_SYSTEM_BUS_ADDRESS", address);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sleep/logind.py");
+    let mut logind = Desktop::of(&household, &script);
+    logind.event("ready").await;
+    household.serve(&["--rehearsal", "--no-tray"]).await;
+    logind.event("inhibited sleep delay").await;
+    household.json(&["start", "heimdall"]).await;
+    logind.tell("sleep").await;
+    logind.event("released").await;
+    let status = household.status().await;
+    assert_eq!(state_of(&status, "heimdall"), "asleep", "it sleeps before the machine may");
+    assert_eq!(status.yielded.expect("it is kept").agents, ["heimdall"]);
+    logind.tell("wake").await;
+    household
+        .wait_status("heimdall is back", LONG, |s| state_of(s, "heimdall") == "ready" && s.yielded.is_none())
+        .await;
+    logind.event("inhibited sleep delay").await;
 }
 
 #[tokio::test]

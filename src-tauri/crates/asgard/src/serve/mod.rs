@@ -2,6 +2,7 @@
 //! and waits for its end. Agents keep running when it ends, unless they were told otherwise.
 
 mod logging;
+mod sleep;
 mod socket;
 mod tray;
 mod window;
@@ -65,11 +66,13 @@ async fn serve(screen: Screen, how: &ServeArgs, paths: Paths) -> Result<Answer, 
         )
     })?;
     let (end, ending) = watch::channel(false);
+    let ending_too = ending.clone();
     let answering = tokio::spawn({
         let (app, ending) = (app.clone(), ending.clone());
         async move { listening.serve(app, ending).await }
     });
     let icon = (!how.no_tray).then(|| tokio::spawn(tray::run(app.clone(), exe, ending)));
+    let sleeping = tokio::spawn(sleep::run(app.clone(), ending_too));
     ready(screen, &app, &socket.display().to_string()).await;
 
     tokio::select! {
@@ -86,6 +89,7 @@ async fn serve(screen: Screen, how: &ServeArgs, paths: Paths) -> Result<Answer, 
     }
     end.send_replace(true);
     let _ = answering.await;
+    let _ = sleeping.await;
     if let Some(icon) = icon {
         let _ = icon.await;
     }
