@@ -58,7 +58,11 @@ pub(crate) fn render(status: &Status) -> String {
     let unit = unit(status.pools.iter().map(|p| p.capacity_bytes));
     let mut lines = Vec::new();
     if status.rehearsal {
-        lines.push("Rehearsal: stand-ins answer, megabytes stand for gigabytes.".to_owned());
+        let machine = match unit {
+            Unit::Mb => "megabytes stand for gigabytes",
+            Unit::Gb => "on the memory of a recorded machine",
+        };
+        lines.push(format!("Rehearsal: stand-ins answer, {machine}."));
     }
     let mut head = vec![row("Profile", &profile(status))];
     if let Some(switching) = &status.switching {

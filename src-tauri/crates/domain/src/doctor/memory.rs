@@ -95,7 +95,8 @@ fn gtt_cap(facts: &Facts) -> Check {
     };
     let best = cap_to_set(capacity);
     match need {
-        Some((_, need)) if need > cap => {
+        // A cap that cannot be raised is not what is wrong: others hold what is short, and the profiles say so.
+        Some((_, need)) if need > cap && cap < best => {
             let default = if cap <= capacity.share(51, 100) { ", half of the memory" } else { "" };
             asked.fail(format!("{found}{default}, {} short", need.saturating_sub(cap).show_up(unit)), set(best))
         }
