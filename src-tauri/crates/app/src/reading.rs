@@ -7,6 +7,8 @@ use domain::agent::{AgentName, AgentState};
 use domain::attribution::{self, Measured, Quality, Sources};
 use domain::memory::Bytes;
 use domain::pool::{PoolId, PoolKind, PoolReading, Share, Shares};
+use engine::Engine as _;
+use hardware::ProcessTree;
 use store::adoptions::{Answer, What};
 
 use crate::state::State;
@@ -37,8 +39,10 @@ impl World {
         let pools = reading.pools;
         let ollama = self.ollama_held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut measured = BTreeMap::new();
+        let tree = self.processes_of(state);
         for (name, live) in &state.agents {
             let Some(instance) = &live.instance else { continue };
+            let in_container = live.engine.as_deref() == Some(self.containers.id());
             let seen = if let Some((device, host)) = ollama.get(name) {
                 Some(Measured::said(of_ollama(&pools, *device, *host), Quality::Processes))
             } else if live.engine.as_deref() == Some("external") {
@@ -46,14 +50,20 @@ impl World {
                     .found
                     .iter()
                     .find(|f| adopted_as(&state.answers, &f.neighbour.id).as_ref() == Some(name));
-                self.of_processes(state, name, &pools, found.map_or(&[], |f| &f.neighbour.pids))
+                self.of_processes(
+                    state,
+                    name,
+                    &pools,
+                    tree.as_ref(),
+                    found.map_or(&[], |f| &f.neighbour.pids),
+                )
             } else if live.state == AgentState::Loading && !live.baseline.is_empty() {
-                let sources = self.sources(&instance.pids);
+                let sources = self.sources(tree.as_ref(), &instance.pids, in_container);
                 attribution::measure(&live.baseline, &pools, &sources, &state.reserved(name))
             } else if let Some(known) = &live.measured {
-                Some(attribution::refine(known, &self.sources(&instance.pids)))
+                Some(attribution::refine(known, &self.sources(tree.as_ref(), &instance.pids, in_container)))
             } else {
-                self.of_processes(state, name, &pools, &instance.pids)
+                self.of_processes(state, name, &pools, tree.as_ref(), &instance.pids)
             };
             if let Some(seen) = seen {
                 measured.insert(name.clone(), seen);
@@ -91,18 +101,25 @@ impl World {
         Look { pools: vec![pool], measured, doubts: BTreeMap::new() }
     }
 
-    /// What can be read of these processes. On a recorded machine they are not there.
-    fn sources(&self, pids: &[u32]) -> Sources {
-        if !self.machine.is_this_one() || pids.is_empty() {
-            return Sources::default();
-        }
-        let pss = Bytes(hardware::process_memory(pids));
+    /// The processes of this machine, looked through once for all agents; none where nobody has any.
+    fn processes_of(&self, state: &State) -> Option<ProcessTree> {
+        let somebody = state.agents.values().any(|l| l.instance.as_ref().is_some_and(|i| !i.pids.is_empty()));
+        (self.machine.is_this_one() && (somebody || !state.found.is_empty()))
+            .then(|| self.machine.processes())
+    }
+
+    /// What can be read of these processes. On a recorded machine they are not there. The control group of a local
+    /// process is that of the whole session, and tells nothing of it.
+    fn sources(&self, tree: Option<&ProcessTree>, pids: &[u32], in_container: bool) -> Sources {
+        let Some(tree) = tree.filter(|_| !pids.is_empty()) else { return Sources::default() };
+        let pss = Bytes(tree.memory(pids));
+        let group = pids.first().filter(|_| in_container);
         Sources {
             step: None,
             // One figure for both makers: it is by pool already, each client once.
-            fdinfo: hardware::device_memory(&self.machine, pids).map(|d| d.by_pool),
+            fdinfo: hardware::device_memory_of(&self.machine, tree, pids).map(|d| d.by_pool),
             nvml: None,
-            cgroup: pids.first().and_then(|pid| hardware::cgroup_memory(&self.machine, *pid)),
+            cgroup: group.and_then(|pid| hardware::cgroup_memory(&self.machine, *pid)),
             pss: (pss > Bytes::ZERO).then_some(pss),
         }
     }
@@ -114,11 +131,11 @@ impl World {
         state: &State,
         name: &AgentName,
         pools: &[PoolReading],
+        tree: Option<&ProcessTree>,
         pids: &[u32],
     ) -> Option<Measured> {
-        let sources = self.sources(pids);
-        // Whole processes of this machine's own: no image's file cache is in their group.
-        let sources = Sources { cgroup: None, ..sources };
+        // The file cache of a whole image may be in its group: of one whose start was not seen that is no measure.
+        let sources = self.sources(tree, pids, false);
         let measured = attribution::measure(&[], pools, &sources, &Shares::new())?;
         let has_gpu = pools.iter().any(|p| p.device_used.is_some() || p.kind == PoolKind::Vram);
         let agent = state.stack.agent(name);
