@@ -83,6 +83,8 @@ pub(crate) enum Event {
     Read(Look),
     Figured {
         agent: AgentName,
+        /// The engine's name for what was asked: an answer that comes after its end is of no agent.
+        instance: String,
         figures: Figures,
     },
     /// What its server said of its own memory while it started.

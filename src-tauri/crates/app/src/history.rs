@@ -101,12 +101,14 @@ fn sample(state: &State) -> Sample {
 
 fn figures(live: &crate::state::AgentLive) -> Vec<(Figure, f64)> {
     let said = &live.figures;
+    // Between requests a card keeps the last one's time; in a history that would be a line about nothing.
+    let works = said.in_use() > 0 || said.tokens_per_second.is_some_and(|speed| speed > 0.0);
     [
         (Figure::KvCacheUsed, said.kv_cache_used),
         (Figure::TokensPerSecond, said.tokens_per_second),
         (Figure::Running, said.running.map(f64::from)),
         (Figure::Waiting, said.waiting.map(f64::from)),
-        (Figure::TimeToFirstToken, said.time_to_first_token_seconds),
+        (Figure::TimeToFirstToken, said.time_to_first_token_seconds.filter(|_| works)),
         (Figure::Preemptions, said.preemptions_per_minute),
     ]
     .into_iter()

@@ -48,6 +48,8 @@ pub(crate) struct AgentLive {
     /// The pools just before its start: what they gained since is its own, because starts are serialised.
     pub(crate) baseline: Vec<PoolReading>,
     pub(crate) figures: Figures,
+    /// When the figures were read.
+    pub(crate) figures_at: Option<Timestamp>,
     /// What its server said of its own memory while it started.
     pub(crate) own: OwnNumbers,
     /// A change of its stack entry that a failure suggests.
@@ -73,6 +75,7 @@ impl AgentLive {
             peak: None,
             baseline: Vec::new(),
             figures: Figures::default(),
+            figures_at: None,
             own: OwnNumbers::default(),
             suggestion: None,
             kept_log: Arc::default(),
@@ -111,6 +114,7 @@ impl AgentLive {
             self.instance = None;
             self.measured = None;
             self.figures = Figures::default();
+            self.figures_at = None;
             self.detail = None;
         }
     }
@@ -129,6 +133,9 @@ pub(crate) struct Figures {
     pub(crate) preemptions_per_minute: Option<f64>,
     pub(crate) kv_capacity_tokens: Option<u64>,
 }
+
+/// Figures that stay the same are published anew after so many seconds, so that their time does not grow old.
+const SAME_FIGURES: i64 = 30;
 
 impl Figures {
     pub(crate) fn of(live: &Live) -> Self {
@@ -414,12 +421,19 @@ impl State {
                     return false;
                 }
             }
-            Event::Figured { agent, figures } => {
+            Event::Figured { agent, instance, figures } => {
                 let Some(live) = self.agents.get_mut(&agent) else { return false };
-                if live.figures == figures {
+                if live.instance.as_ref().is_none_or(|i| i.id != instance) {
+                    return false;
+                }
+                let fresh = live
+                    .figures_at
+                    .is_some_and(|at| (0..SAME_FIGURES).contains(&(now.as_second() - at.as_second())));
+                if live.figures == figures && fresh {
                     return false;
                 }
                 live.figures = figures;
+                live.figures_at = Some(now);
                 self.settle(&agent, now);
             }
             Event::Leased(leases) => {

@@ -10,6 +10,7 @@ use domain::memory::Bytes;
 use domain::plan::{Goal, plan};
 use domain::pool::{Share, Shares};
 use domain::secret::Secret;
+use engine::backend::{LogFact, OwnNumbers};
 use engine::{Instance, Phase};
 use jiff::Timestamp;
 
@@ -66,6 +67,10 @@ fn woken(agent: &str) -> [Event; 3] {
     ]
 }
 
+fn figured(agent: &str, figures: Figures) -> Event {
+    Event::Figured { agent: named(agent), instance: format!("id of {agent}"), figures }
+}
+
 fn state_of(state: &State, agent: &str) -> AgentState {
     state.agents[&named(agent)].state
 }
@@ -79,13 +84,45 @@ fn busy_and_ready_follow_from_who_uses_an_agent() {
     assert_eq!(state_of(&state, "thor"), AgentState::Busy);
     // A client that goes past Bifrost is seen by the server's own count.
     let own = Figures { running: Some(1), waiting: Some(2), ..Figures::default() };
-    replay(
-        &mut state,
-        [Event::Figured { agent: named("thor"), figures: own }, Event::Leased(BTreeMap::new())],
-    );
+    replay(&mut state, [figured("thor", own), Event::Leased(BTreeMap::new())]);
     assert_eq!((state_of(&state, "thor"), state.in_use(&named("thor"))), (AgentState::Busy, 3));
-    replay(&mut state, [Event::Figured { agent: named("thor"), figures: Figures::default() }]);
+    replay(&mut state, [figured("thor", Figures::default())]);
     assert_eq!(state_of(&state, "thor"), AgentState::Ready);
+}
+
+#[test]
+fn figures_of_what_ended_are_not_taken_and_same_ones_are_shown_with_their_time() {
+    let mut state = household();
+    let figures = Figures { running: Some(0), preemptions: Some(3), ..Figures::default() };
+    let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+    // Nothing runs yet.
+    assert!(!state.apply(figured("thor", figures), at(0)));
+    replay(&mut state, woken("thor"));
+    let other = Event::Figured { agent: named("thor"), instance: "one before".into(), figures };
+    assert!(!state.apply(other, at(0)));
+    assert!(state.apply(figured("thor", figures), at(0)));
+    assert_eq!(state.agents[&named("thor")].figures_at, Some(at(0)));
+    assert!(!state.apply(figured("thor", figures), at(2)), "nothing changed that a face shows");
+    assert!(state.apply(figured("thor", figures), at(40)));
+    assert_eq!(state.agents[&named("thor")].figures_at, Some(at(40)));
+    // A clock that was set back makes no figure old for ever.
+    assert!(state.apply(figured("thor", figures), at(-3600)));
+    replay(&mut state, [Event::Slept { agent: named("thor") }]);
+    let thor = &state.agents[&named("thor")];
+    assert_eq!((thor.figures, thor.figures_at), (Figures::default(), None));
+}
+
+#[test]
+fn the_servers_own_numbers_last_until_its_next_start() {
+    let mut state = household();
+    replay(&mut state, woken("thor"));
+    let mut own = OwnNumbers::default();
+    own.take(&LogFact::KvTokens(5));
+    let said = Event::Said { agent: named("thor"), own: own.clone() };
+    replay(&mut state, [said.clone(), said, Event::Slept { agent: named("thor") }]);
+    assert_eq!(state.agents[&named("thor")].own, own);
+    replay(&mut state, woken("thor"));
+    assert_eq!(state.agents[&named("thor")].own, OwnNumbers::default());
 }
 
 #[test]

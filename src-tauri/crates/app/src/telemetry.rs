@@ -8,13 +8,13 @@ use std::time::Duration;
 use domain::advice::KvUse;
 use domain::agent::AgentName;
 use domain::stack::BackendKind;
-use engine::metrics::{Meter, Scrape, Slots};
+use engine::metrics::Meter;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::carry::{self, Ctx};
-use crate::probe;
+use crate::probe::{self, Said};
 use crate::recover;
 use crate::state::{Event, Figures};
 
@@ -108,9 +108,38 @@ async fn count_is_stale(ctx: &Ctx) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
+/// Two readings that are closer say more of the moment than of the speed.
+const CLOSEST: Duration = Duration::from_millis(200);
+
 /// One meter for each agent; it remembers the last reading.
 #[derive(Default)]
-struct Meters(Mutex<BTreeMap<AgentName, (Meter, Preempted)>>);
+struct Meters(Mutex<BTreeMap<AgentName, Metered>>);
+
+#[derive(Default)]
+struct Metered {
+    /// The engine's name for what runs: another one is counted from its beginning.
+    instance: String,
+    at: Duration,
+    meter: Meter,
+    preempted: Preempted,
+}
+
+impl Meters {
+    /// What one more reading tells; nothing right after another one.
+    fn next(&self, agent: &AgentName, instance: &str, now: Duration, said: &Said) -> Option<Figures> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let metered = known.entry(agent.clone()).or_default();
+        if metered.instance != instance {
+            *metered = Metered { instance: instance.to_owned(), ..Metered::default() };
+        } else if now.saturating_sub(metered.at) < CLOSEST {
+            return None;
+        }
+        metered.at = now;
+        let live = metered.meter.next(now, &said.scrape, said.slots.as_ref());
+        let preemptions_per_minute = metered.preempted.rate(now, live.preemptions);
+        Some(Figures { preemptions_per_minute, ..Figures::of(&live) })
+    }
+}
 
 /// When preemptions were counted last, and how many.
 #[derive(Default)]
@@ -138,32 +167,28 @@ async fn read_all(ctx: &Ctx, began: Instant, meters: &Meters) {
 }
 
 async fn read_figures(ctx: &Ctx, agent: &AgentName, began: Instant, meters: &Meters) {
-    let Some((scrape, slots)) = scrape(ctx, agent).await else { return };
-    let figures = {
-        let mut known = meters.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (meter, preempted) = known.entry(agent.clone()).or_default();
-        let now = began.elapsed();
-        let live = meter.next(now, &scrape, slots.as_ref());
-        let preemptions_per_minute = preempted.rate(now, live.preemptions);
-        Figures { preemptions_per_minute, ..Figures::of(&live) }
-    };
-    ctx.state.tell(Event::Figured { agent: agent.clone(), figures }).await;
+    let Some((instance, said)) = ask(ctx, agent).await else { return };
+    if let Some(figures) = meters.next(agent, &instance, began.elapsed(), &said) {
+        ctx.state.tell(Event::Figured { agent: agent.clone(), instance, figures }).await;
+    }
 }
 
-async fn scrape(ctx: &Ctx, agent: &AgentName) -> Option<(Scrape, Option<Slots>)> {
+/// What an agent's server says, with the engine's name for what was asked.
+async fn ask(ctx: &Ctx, agent: &AgentName) -> Option<(String, Said)> {
     let state = ctx.state.state();
     let instance = state.agents.get(agent)?.instance.as_ref()?;
-    let llama = state.stack.agent(agent).is_some_and(|a| a.backend == BackendKind::LlamaCpp);
-    probe::scrape(&ctx.world.http, &instance.endpoint, &instance.key, llama).await
+    let backend = state.stack.agent(agent).map_or(BackendKind::External, |a| a.backend);
+    let said = probe::figures(&ctx.world.http, &instance.endpoint, &instance.key, backend).await?;
+    Some((instance.id.clone(), said))
 }
 
 /// One reading of one agent, for a drain: who uses it is what counts.
 pub(crate) async fn read_figures_of(ctx: &Ctx, agent: &AgentName) {
-    let Some((scrape, slots)) = scrape(ctx, agent).await else { return };
+    let Some((instance, said)) = ask(ctx, agent).await else { return };
     let Some(before) = ctx.state.state().agents.get(agent).map(|l| l.figures) else { return };
-    let now = Figures::of(&Meter::default().next(Duration::ZERO, &scrape, slots.as_ref()));
+    let now = Figures::of(&Meter::default().next(Duration::ZERO, &said.scrape, said.slots.as_ref()));
     let figures = Figures { running: now.running, waiting: now.waiting, ..before };
-    ctx.state.tell(Event::Figured { agent: agent.clone(), figures }).await;
+    ctx.state.tell(Event::Figured { agent: agent.clone(), instance, figures }).await;
 }
 
 /// What the last week says of the KV caches.
@@ -182,5 +207,36 @@ async fn look_at_the_week(ctx: &Ctx) {
         .await;
     if let Some(seen) = seen {
         ctx.state.tell(Event::WeekSeen(seen)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::metrics::Scrape;
+
+    use super::*;
+
+    #[test]
+    fn each_server_has_its_meter_and_another_one_begins_anew() {
+        let meters = Meters::default();
+        let thor = AgentName::new("thor").unwrap();
+        let next = |instance: &str, ms: u64, generated: f64, preempted: f64| {
+            let scrape = Scrape {
+                generated_tokens: Some(generated),
+                preemptions: Some(preempted),
+                ..Scrape::default()
+            };
+            let figures =
+                meters.next(&thor, instance, Duration::from_millis(ms), &Said { scrape, slots: None })?;
+            Some((figures.tokens_per_second, figures.preemptions_per_minute))
+        };
+        assert_eq!(next("a", 0, 100.0, 5.0), Some((None, None)));
+        assert_eq!(next("a", 2_000, 150.0, 6.0), Some((Some(25.0), Some(30.0))));
+        assert_eq!(next("a", 2_100, 151.0, 6.0), None, "somebody came to look a moment later");
+        assert_eq!(next("a", 4_000, 170.0, 6.0), Some((Some(10.0), Some(0.0))));
+        // It has already said more than the one before, which is no speed of anybody.
+        assert_eq!(next("b", 6_000, 900.0, 9.0), Some((None, None)));
+        assert_eq!(next("b", 8_000, 902.0, 9.0), Some((Some(1.0), Some(0.0))));
+        assert_eq!(next("b", 10_000, 4.0, 0.0), Some((None, None)), "restarted within");
     }
 }

@@ -255,6 +255,7 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         since: Some(live.since.to_string()),
         drain_until: live.drain_until.map(|t| t.to_string()),
         idle_until: None,
+        figures_at: live.figures_at.map(|t| t.to_string()),
         restart_to_apply: agent.is_ours()
             && agent.served_by.is_none()
             && live.instance.as_ref().is_some_and(|i| !i.revision.is_empty() && i.revision != domain::stack::agent_hash(agent)),

@@ -188,7 +188,11 @@ kv_capacity_tokens: number | null,
 /**
  * RFC 3339: since when it is in this state.
  */
-since: string | null, drain_until: string | null, idle_until: string | null, restart_to_apply: boolean, pinned: boolean, 
+since: string | null, drain_until: string | null, idle_until: string | null, 
+/**
+ * RFC 3339: when the live figures were read; it may be half a minute older where they stayed the same.
+ */
+figures_at: string | null, restart_to_apply: boolean, pinned: boolean, 
 /**
  * Another agent's server, on which this one is a role.
  */

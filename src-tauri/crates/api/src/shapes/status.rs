@@ -221,6 +221,8 @@ pub struct AgentStatus {
     pub since: Option<String>,
     pub drain_until: Option<String>,
     pub idle_until: Option<String>,
+    /// RFC 3339: when the live figures were read; it may be half a minute older where they stayed the same.
+    pub figures_at: Option<String>,
     pub restart_to_apply: bool,
     pub pinned: bool,
     /// Another agent's server, on which this one is a role.

@@ -50,6 +50,8 @@ export interface AgentPlay {
   readonly waiting?: number;
   readonly kvUsed?: number;
   readonly speed?: number;
+  readonly firstToken?: number;
+  readonly preempted?: number;
   readonly error?: Failure;
   readonly hint?: string;
   readonly refused?: boolean;
@@ -197,6 +199,7 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     since: ago((play.idleMinutes ?? 4) * 60 + 5),
     drain_until: play.drainSeconds === undefined ? null : ago(-play.drainSeconds),
     idle_until: null,
+    figures_at: on ? ago(1) : null,
     restart_to_apply: false,
     served_by: s.servedBy ?? null,
     adopted: false,
@@ -212,10 +215,10 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     error: play.error ?? null,
     start_hint: asleep ? (play.hint ?? "Starting takes about 45 s.") : null,
     start_refused: play.refused ?? false,
-    prompt_tokens_per_second: null,
-    time_to_first_token_seconds: null,
-    preemptions: null,
-    kv_capacity_tokens: null,
+    prompt_tokens_per_second: play.speed === undefined ? null : play.speed * 12,
+    time_to_first_token_seconds: play.firstToken ?? null,
+    preemptions: on ? (play.preempted ?? 0) : null,
+    kv_capacity_tokens: on ? (s.context ?? 32_768) * 2 : null,
     footprint: null,
     suggestions: [],
   };
@@ -289,8 +292,8 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
   };
 }
 
-const READY: AgentPlay = { state: "ready", kvUsed: 0.12, speed: 19 };
-const BUSY: AgentPlay = { state: "busy", running: 2, waiting: 1, kvUsed: 0.41, speed: 31 };
+const READY: AgentPlay = { state: "ready", kvUsed: 0.12, speed: 19, firstToken: 0.31 };
+const BUSY: AgentPlay = { state: "busy", running: 2, waiting: 1, kvUsed: 0.41, speed: 31, firstToken: 0.42, preempted: 3 };
 const KV_FAILURE: Failure = {
   code: "kv_cache",
   message: "Could not reserve its KV cache: 7.0 GB needed, 5.4 GB was free at 14:02.",
