@@ -309,7 +309,7 @@ export const PLAYS: Readonly<Record<string, Play>> = {
     profile: "heimdall",
     other: 23.4,
     agents: {
-      thor: { ...READY, detail: "Last reply 14:06, first token 0.31 s" },
+      thor: { ...READY, detail: "Last reply 14:06" },
       valkyrie: BUSY,
       odin: ODIN_ASLEEP,
       heimdall: { state: "draining", measured: 8.6, running: 1, kvUsed: 0.08, drainSeconds: 38 },
