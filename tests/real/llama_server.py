@@ -23,6 +23,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ctx-size", type=int, default=0)
     parser.add_argument("--parallel", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument("--ubatch-size", type=int, default=512)
     parser.add_argument("--cache-ram", type=int, default=0)
     parser.add_argument("--n-gpu-layers", "-ngl", default="0")
     parser.add_argument("--device", default="none")
@@ -34,6 +36,8 @@ def main() -> int:
 
     params = xllamacpp.CommonParams()
     params.model.path = args.model
+    params.n_batch = args.batch_size
+    params.n_ubatch = args.ubatch_size
     params.model_alias = {args.alias}
     params.hostnames = [args.host]
     params.port = args.port
