@@ -237,7 +237,7 @@ describe("dry runs", () => {
 
   it("are asked once after a rest, for the last wish only", async () => {
     const asked: string[] = [];
-    const asking = new Asking((r) => { asked.push(r.hash); return Promise.resolve(edited(r.hash)); });
+    const asking = new Asking<EditRequest, Edited>((r) => { asked.push(r.hash); return Promise.resolve(edited(r.hash)); });
     for (const hash of ["a", "b", "c"]) {
       asking.want(request(hash));
       await vi.advanceTimersByTimeAsync(200);
@@ -251,7 +251,7 @@ describe("dry runs", () => {
   });
 
   it("an answer that comes late does not replace a newer one, nor one that is not wanted any more", async () => {
-    const asking = new Asking((r) => new Promise((resolve) => setTimeout(() => { resolve(edited(r.hash)); }, r.hash === "slow" ? 5_000 : 10)));
+    const asking = new Asking<EditRequest, Edited>((r) => new Promise((resolve) => setTimeout(() => { resolve(edited(r.hash)); }, r.hash === "slow" ? 5_000 : 10)));
     asking.want(request("slow"));
     await vi.advanceTimersByTimeAsync(300);
     asking.want(request("quick"));
@@ -267,7 +267,7 @@ describe("dry runs", () => {
   });
 
   it("a refusal is kept as it is", async () => {
-    const asking = new Asking(() => Promise.reject(Object.assign(new Error("x"), { code: "busy", message: "The file changed.", next: "Read it again." })));
+    const asking = new Asking<EditRequest, Edited>(() => Promise.reject(Object.assign(new Error("x"), { code: "busy", message: "The file changed.", next: "Read it again." })));
     asking.want(request("a"));
     await vi.advanceTimersByTimeAsync(300);
     expect(asking.error).toMatchObject({ code: "busy" });

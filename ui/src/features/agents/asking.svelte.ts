@@ -1,31 +1,31 @@
-// Dry runs: what would come of the edits. The last one that was wanted wins, whatever order answers come in.
+// What would come of it, asked while it is typed. The last question that was wanted wins, whatever order answers come in.
 
 import { asApiError } from "../../lib/backend/backend";
-import type { ApiError, Edited, EditRequest } from "../../lib/backend/types";
+import type { ApiError } from "../../lib/backend/types";
 
 const REST = 250;
 
-export class Asking {
-  /** The last answer; null until there is one and after the edits are gone. */
-  answer = $state.raw<Edited | null>(null);
+export class Asking<Question, Answer> {
+  /** The last answer; null until there is one and after the question is gone. */
+  answer = $state.raw<Answer | null>(null);
   error = $state.raw<ApiError | null>(null);
-  /** Whether what is shown is of edits before the last. */
+  /** Whether what is shown is of a question before the last. */
   pending = $state(false);
 
   #turn = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    private readonly ask: (request: EditRequest) => Promise<Edited>,
+    private readonly ask: (question: Question) => Promise<Answer>,
     private readonly rest = REST,
   ) {}
 
   /** Ask after a moment of rest; null where there is nothing to ask about. */
-  want(request: EditRequest | null): void {
+  want(question: Question | null): void {
     clearTimeout(this.#timer);
     this.#turn += 1;
     const turn = this.#turn;
-    if (request === null) {
+    if (question === null) {
       this.answer = null;
       this.error = null;
       this.pending = false;
@@ -33,7 +33,7 @@ export class Asking {
     }
     this.pending = true;
     this.#timer = setTimeout(() => {
-      this.ask({ ...request, dry_run: true }).then(
+      this.ask(question).then(
         (answer) => {
           if (turn === this.#turn) this.#settle(answer, null);
         },
@@ -44,7 +44,7 @@ export class Asking {
     }, this.rest);
   }
 
-  #settle(answer: Edited | null, error: ApiError | null): void {
+  #settle(answer: Answer | null, error: ApiError | null): void {
     this.answer = answer;
     this.error = error;
     this.pending = false;

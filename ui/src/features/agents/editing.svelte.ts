@@ -2,9 +2,11 @@
 // came to. It outlives the tab, so that looking at another screen loses nothing that was typed; it ends with the window.
 
 import { asApiError, type Backend } from "../../lib/backend/backend";
-import type { AgentForm, ApiError, Applied, Edited, StackEdit, StackForm, StackProblem } from "../../lib/backend/types";
+import type { AgentForm, ApiError, Applied, Edited, EditRequest, Plan, PlanRequest, StackEdit, StackForm, StackProblem } from "../../lib/backend/types";
 import { Asking } from "./asking.svelte";
 import { blankDraft, changes, draftOf, edits, isChanged, nameProblem, rebase, type Draft } from "./draft";
+
+const WHAT_IF_REST = 300;
 
 export interface Open {
   readonly draft: Draft;
@@ -34,15 +36,18 @@ export class Editing {
   refused = $state.raw<readonly StackProblem[]>([]);
   error = $state.raw<ApiError | null>(null);
   saving = $state(false);
-  readonly asking: Asking;
+  readonly asking: Asking<EditRequest, Edited>;
+  /** The same of another context or cache, with what it does to a profile. */
+  readonly whatIf: Asking<PlanRequest, Plan>;
 
   readonly #backend: Backend;
 
   constructor(backend: Backend) {
     this.#backend = backend;
+    this.whatIf = new Asking((request) => backend.call("plan", request), WHAT_IF_REST);
     this.asking = new Asking(async (request) => {
       try {
-        return await backend.call("edit_stack", request);
+        return await backend.call("edit_stack", { ...request, dry_run: true });
       } catch (thrown) {
         // Somebody else changed the file, perhaps in nothing that the state shows.
         if (asApiError(thrown).code === "busy") await this.load();

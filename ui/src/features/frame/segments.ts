@@ -15,7 +15,7 @@ export function segmentName(segment: Segment, agents: Agents, unit: Unit): strin
     case "system":
       return `System and apps, ${size}`;
     case "lost":
-      return `Lost, did not come back after a stop, ${size}`;
+      return `Did not come back after a stop, ${size}`;
     case "free":
       return `Free below the limit, ${size}`;
     case "reserved":
@@ -44,9 +44,9 @@ export function segmentDetail(segment: Segment, pool: Pool, agents: Agents, unit
       };
     case "lost":
       return {
-        title: "Lost",
+        title: "Did not come back",
         note: "measured",
-        rows: [["Did not come back after a stop", memory(segment.bytes, unit)]],
+        rows: [["Still held after a stop", memory(segment.bytes, unit)]],
         foot: mebibytes(segment.bytes),
       };
     case "free":

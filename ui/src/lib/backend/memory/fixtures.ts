@@ -1,7 +1,7 @@
 // Played states for the development page and the browser tests: every state of a card, every state of the frame.
 
 import type { AgentState, AgentStatus, Failure, Plan, Pool, PoolAgent, ProfileView, Stage, Status } from "../types";
-import { GB, MB, memory, type Unit } from "../../format";
+import { GB, MB, list, memory, memoryFigure, type Unit } from "../../format";
 
 export interface Spec {
   readonly name: string;
@@ -79,6 +79,10 @@ export interface Play {
   readonly guests?: boolean;
   /** The stack came from somebody else, and nobody has seen yet what it runs. */
   readonly unconfirmed?: boolean;
+  /** Memory that did not come back, and sources that differ. */
+  readonly lost?: number;
+  readonly doubt?: string;
+  readonly yielded?: Status["yielded"];
   /** What differs of single agents. */
   readonly over?: Readonly<Record<string, Partial<AgentStatus>>>;
 }
@@ -102,6 +106,7 @@ export function statusOf(play: Play, revision: number): Status {
     overhead_bytes: bytes(s.overhead),
     learned: null,
   }));
+  const lost = play.lost ?? 0;
   const measured = poolAgents.reduce((sum, a) => sum + (a.measured_bytes ?? 0), 0);
   const promised = poolAgents.reduce((sum, a) => sum + Math.max(a.reserved_bytes, a.measured_bytes ?? 0), 0);
   const pool: Pool = {
@@ -111,19 +116,19 @@ export function statusOf(play: Play, revision: number): Status {
     capacity_bytes: bytes(128),
     limit_bytes: bytes(120),
     device_cap_bytes: bytes(124),
-    used_bytes: bytes(play.other) + measured,
+    used_bytes: bytes(play.other + lost) + measured,
     device_used_bytes: measured,
     other_bytes: bytes(play.other),
-    lost_bytes: 0,
-    available_bytes: Math.max(0, bytes(120 - Math.max(play.other, 6)) - promised),
+    lost_bytes: bytes(lost),
+    available_bytes: Math.max(0, bytes(120 - Math.max(play.other, 6) - lost) - promised),
     agents: poolAgents,
-    doubt: null,
+    doubt: play.doubt ?? null,
   };
   return {
     revision,
     unconfirmed: play.unconfirmed === true,
     open_neighbours: 0,
-    yielded: null,
+    yielded: play.yielded ?? null,
     profile: play.profile,
     profile_matches: play.switching === undefined,
     switching:
@@ -248,7 +253,7 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
   const starts = agents.filter((a) => !stays.has(a));
   const stops = [...stays].filter((a) => !agents.includes(a));
   const planned = agents.reduce((sum, a) => sum + claimIn(status, a), 0);
-  const room = (pool?.limit_bytes ?? 0) - (pool?.other_bytes ?? 0);
+  const room = (pool?.limit_bytes ?? 0) - (pool?.other_bytes ?? 0) - (pool?.lost_bytes ?? 0);
   const short = Math.max(0, planned - room);
   const seconds = stops.length > 0 ? 90 : 45;
   const fits = short === 0;
@@ -257,6 +262,14 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
     : stops.length > 0
       ? `Stops ${stops.map((n) => known.get(n)?.display_name ?? n).join(", ")}, about ${String(seconds)} s`
       : `Fits, ${memory(room - planned, unit, "down")} to spare`;
+  const named = (names: readonly string[]): string => list(names.map((n) => known.get(n)?.display_name ?? n));
+  const sentenceOf = (): string => {
+    if (!fits) return "";
+    const doing = [stops.length > 0 ? `Stops ${named(stops)}` : "", starts.length > 0 ? `${stops.length > 0 ? "starts" : "Starts"} ${named(starts)}` : ""].filter((s) => s !== "");
+    if (doing.length === 0) return "Nothing stops and nothing starts.";
+    const peak = `at most ${memoryFigure(planned + (pool?.other_bytes ?? 0) + (pool?.lost_bytes ?? 0), unit)} of ${memory(pool?.limit_bytes ?? 0, unit)} in use on the way`;
+    return `${doing.join(" and ")}, ${peak}${starts.length > 0 ? `, about ${String(seconds)} s` : ""}.`;
+  };
   return {
     profile,
     from: status.profile,
@@ -264,7 +277,7 @@ export function planOf(status: Status, profile: string | null, agents: readonly 
     reason,
     next: fits ? "" : `Close programs that hold ${memory(short, unit, "up")}, or lower the context of an agent.`,
     stack_hash: status.stack.hash,
-    sentence: "",
+    sentence: sentenceOf(),
     changed: null,
     steps: [],
     pools:
@@ -303,6 +316,44 @@ const ODIN_ASLEEP: AgentPlay = { state: "asleep", hint: "Starting takes about 90
 
 const TWENTY = twenty();
 
+const footprint = (planned: number, steady: number, starts: number, drift: string | null = null): AgentStatus["footprint"] => ({
+  planned_bytes: planned * GB.bytes,
+  steady_bytes: steady * GB.bytes,
+  peak_bytes: (steady + 0.6) * GB.bytes,
+  starts,
+  words: `planned ${planned.toFixed(1)}, measured ${steady.toFixed(1)}, ${String(starts)} ${starts === 1 ? "start" : "starts"}`,
+  drift,
+});
+
+/** What was measured of the agents, and what it suggests. */
+const MEASURED: NonNullable<Play["over"]> = {
+  thor: {
+    footprint: footprint(25.3, 24.6, 6),
+    time_to_first_token_seconds: 0.31,
+    preemptions: 0,
+    suggestions: [
+      {
+        id: "kv_peak",
+        key: "kv_cache",
+        value: "10.0 GB",
+        words: "The KV cache was never more than 38% full in a week. Writing kv_cache = 10.0 GB gives 2.0 GB back.",
+        gives_bytes: 2 * GB.bytes,
+      },
+    ],
+  },
+  valkyrie: {
+    footprint: footprint(37.6, 38.9, 4, "It takes 1.3 GB more than in its first starts."),
+    time_to_first_token_seconds: 1.84,
+    preemptions: 1_204,
+  },
+  odin: { footprint: footprint(62, 61.2, 1) },
+  frigga: {
+    suggestions: [
+      { id: "failure", key: "context", value: 24_576, words: "7.0 GB of KV cache were needed and 5.4 GB were free. A context of 24,576 tokens fits.", gives_bytes: null },
+    ],
+  },
+};
+
 export const PLAYS: Readonly<Record<string, Play>> = {
   rest: { profile: "standard", other: 23.4, agents: { thor: READY, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP } },
   switching: {
@@ -317,6 +368,28 @@ export const PLAYS: Readonly<Record<string, Play>> = {
       frigga: { state: "failed", error: KV_FAILURE },
     },
     switching: { to: "loki", from: "heimdall", agent: "loki" },
+  },
+  measured: {
+    profile: "standard",
+    other: 23.4,
+    agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP, frigga: { state: "failed", error: KV_FAILURE } },
+    over: MEASURED,
+  },
+  leak: {
+    profile: "standard",
+    other: 23.4,
+    lost: 10.2,
+    doubt: "The kernel counts 84.1 GB in use and the driver 81.6 GB: 2.5 GB are held by something that neither names.",
+    agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP },
+    notices: [
+      { severity: "warning", message: "10.2 GB did not come back when Odin stopped.", next: "Look for a process that still has the GPU open, or restart the machine." },
+    ],
+  },
+  yielded: {
+    profile: "standard",
+    other: 43.4,
+    agents: { odin: ODIN_ASLEEP },
+    yielded: { until: ago(-2 * 3600), agents: ["thor", "valkyrie"] },
   },
   stages: {
     profile: "standard",

@@ -3,7 +3,7 @@
 
 import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } from "../backend";
 import { unreachable } from "../backend";
-import { GB, MB } from "../../format";
+import { GB, MB, list } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
 import { PlayedDoctor } from "./doctor";
@@ -13,6 +13,7 @@ import { PlayedImages } from "./images";
 import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
 import { PlayedStacks } from "./stacks";
+import { whatIf } from "./whatif";
 import { LOG, REPLY, conversations, events } from "./texts";
 
 const STEP = 40;
@@ -157,6 +158,8 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "profiles":
       return { profiles: profilesOf(c.status(), c.play.profiles) };
     case "plan": {
+      const { change, profile: wanted } = payload as Payload<"plan">;
+      if (change !== null) return whatIf(c.status(), change, wanted, c.play.profiles);
       const profile = profilesOf(c.status(), c.play.profiles).find((p) => p.agents.includes(agent));
       return profile?.plan ?? planOf(c.status(), null, [agent]);
     }
@@ -216,6 +219,29 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       for (const name of wanted?.plan.starts ?? []) await wake(c, name, { to, agent: name });
       c.settle(to);
       return { result: "done", message: `${to} is active.`, profile: to, seconds: 1 };
+    }
+    case "yield": {
+      const { hours } = payload as Payload<"yield">;
+      const idle = c.status().agents.filter((a) => a.state === "ready");
+      await pause(STEP);
+      const until = hours === null ? null : new Date(Date.now() + hours * 3_600_000).toISOString();
+      c.change(Object.fromEntries(idle.map((a) => [a.name, { state: "asleep" as const }])), { yielded: { until, agents: idle.map((a) => a.name) } });
+      return { result: "done", message: `${list(idle.map((a) => a.display_name))} sleep.`, profile: c.play.profile, seconds: 1 };
+    }
+    case "resume": {
+      const back = c.play.yielded?.agents ?? [];
+      c.change({}, { yielded: null });
+      for (const name of back) await wake(c, name, { to: c.play.profile, agent: name });
+      c.settle(c.play.profile);
+      return { result: "done", message: `${c.play.profile} is active.`, profile: c.play.profile, seconds: 1 };
+    }
+    case "apply_suggestion": {
+      const { id } = payload as Payload<"apply_suggestion">;
+      const told = c.status().agents.find((a) => a.name === agent);
+      const running = told !== undefined && told.state !== "asleep" && told.state !== "failed";
+      const suggestions = (told?.suggestions ?? []).filter((s) => s.id !== id);
+      c.change({}, { over: { ...c.play.over, [agent]: { ...c.play.over?.[agent], suggestions, restart_to_apply: running } } });
+      return { saved: true, problems: [], notes: [], restarts: running ? [agent] : [], profiles: [], kept: null };
     }
     case "start":
       unseen(c);
