@@ -55,9 +55,9 @@ test("a card says what was planned and measured, and how fast the first token ca
   begin("measured", async (page) => {
     assert.equal(await plain(page.getByTestId("footprint-thor")), "planned 25.3, measured 24.6, 6 starts");
     assert.match(await plain(page.getByTestId("drift-valkyrie")), /1\.3 GB more/);
-    assert.equal(await plain(page.getByTestId("live-thor")), "first token 0.31 s");
-    assert.match(await plain(page.getByTestId("live-valkyrie")), /1,204 preempted/);
-    assert.equal(await page.getByTestId("live-odin").count(), 0);
+    assert.equal(await plain(page.getByTestId("pace-thor")), "first token 0.31 s");
+    assert.match(await plain(page.getByTestId("pace-valkyrie")), /1,204 preempted/);
+    assert.equal(await page.getByTestId("pace-odin").count(), 0);
   }));
 
 test("a suggestion is written with one press, and then waits for a restart", () =>

@@ -1,9 +1,9 @@
-// The words for what the controller says of memory: suggestions, live figures, memory given away, and "what if".
+// The words for what the controller says of memory: suggestions, memory given away, and "what if".
 
 import { describe, expect, it } from "vitest";
 import { draftOf, type Draft } from "../../src/features/agents/draft";
 import { changeOf, claimWords, otherCache, questionOf } from "../../src/features/agents/whatif";
-import { liveFacts, suggestionLabel, yieldedWords } from "../../src/features/stack/words";
+import { suggestionLabel, yieldedWords } from "../../src/features/stack/words";
 import { GB } from "../../src/lib/format";
 import { PLAYS, planOf, statusOf, type Play } from "../../src/lib/backend/memory/fixtures";
 import { Forms } from "../../src/lib/backend/memory/forms";
@@ -26,18 +26,6 @@ describe("suggestions", () => {
     ["args", ["--a", "--b"], "Write args = --a, --b"],
   ])("%s", (key, value, label) => {
     expect(suggestionLabel({ id: "failure", key, value, words: "", gives_bytes: null })).toBe(label);
-  });
-});
-
-describe("live figures", () => {
-  it.each([
-    [null, null, []],
-    [null, 0, []],
-    [0.31, 0, ["first token 0.31 s"]],
-    [1.84, 1_204, ["first token 1.8 s", "1,204 preempted"]],
-    [null, 3, ["3 preempted"]],
-  ])("first token %s, preemptions %s", (time_to_first_token_seconds, preemptions, facts) => {
-    expect(liveFacts({ time_to_first_token_seconds, preemptions }).map(plain)).toEqual(facts);
   });
 });
 

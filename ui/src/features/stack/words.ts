@@ -1,7 +1,7 @@
-// What Stack says of memory: suggestions, live figures beside the speed, and memory that was given away.
+// What Stack says of memory: suggestions, and memory that was given away.
 
-import type { AgentStatus, Suggestion, Yielded } from "../../lib/backend/types";
-import { clock, count, firstToken, list, when } from "../../lib/format";
+import type { Suggestion, Yielded } from "../../lib/backend/types";
+import { clock, list, when } from "../../lib/format";
 
 /** A value as it would stand in the stack file: "10.0 GB", 24576, "true". */
 export function written(value: unknown): string {
@@ -13,14 +13,6 @@ export function written(value: unknown): string {
 /** What the button of a suggestion does: "Write kv_cache = 10.0 GB". */
 export function suggestionLabel(suggestion: Suggestion): string {
   return `Write ${suggestion.key} = ${written(suggestion.value)}`;
-}
-
-/** "first token 0.31 s", "3 preempted": only what is known, and nothing of what never happened. */
-export function liveFacts(agent: Pick<AgentStatus, "time_to_first_token_seconds" | "preemptions">): string[] {
-  const facts: string[] = [];
-  if (agent.time_to_first_token_seconds !== null) facts.push(`first token ${firstToken(agent.time_to_first_token_seconds)}`);
-  if (agent.preemptions !== null && agent.preemptions > 0) facts.push(`${count(agent.preemptions)} preempted`);
-  return facts;
 }
 
 /** "Thor and Valkyrie sleep until 14:20." `names` are those for a person. */

@@ -130,7 +130,7 @@ export function statusOf(play: Play, revision: number): Status {
     open_neighbours: 0,
     yielded: play.yielded ?? null,
     profile: play.profile,
-    profile_matches: play.switching === undefined,
+    profile_matches: play.switching === undefined && (play.yielded ?? null) === null,
     switching:
       play.switching === undefined
         ? null
