@@ -255,7 +255,7 @@ pub fn offline_picture(options: &Options, asked: &PictureRequest) -> Result<Pict
     let loaded = store::stack_file::load_on(&paths.stack_file(), options.scale(), &options.machine().gpu());
     let household = Household {
         pools: ids.iter().map(known).collect(),
-        agents: loaded.stack.as_ref().map_or_else(|_| Vec::new(), |stack| dressed(stack)),
+        agents: loaded.stack.as_ref().map_or_else(|_| Vec::new(), dressed),
     };
     let wanted = (asked.pool.as_deref(), asked.hours, asked.theme, asked.width);
     draw::picture(draw::read(&database, &household, wanted, Timestamp::now())?, asked)

@@ -87,8 +87,7 @@ fn idle(state: &State) -> Vec<Idle> {
         .filter(|(name, _)| is_idle(state, name))
         .filter(|(name, _)| !state.stack.agent(name).is_some_and(|a| a.pinned))
         .map(|(name, live)| {
-            let shares =
-                live.measured.as_ref().map(|m| m.shares.clone()).unwrap_or_else(|| state.reserved(name));
+            let shares = live.measured.as_ref().map_or_else(|| state.reserved(name), |m| m.shares.clone());
             Idle {
                 agent: name.clone(),
                 cost: state.start_seconds.get(name).copied(),

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod plan;
 pub mod pool;
 pub mod pressure;
+pub mod quantization;
 pub mod secret;
 pub mod server_line;
 pub mod stack;

@@ -12,7 +12,7 @@ use domain::pool::{PoolId, PoolKind, PoolReading};
 use proptest::prelude::*;
 
 fn check<'a>(all: &'a [Check], id: &str) -> &'a Check {
-    all.iter().find(|c| c.id == id).unwrap_or_else(|| panic!("no {id}"))
+    all.iter().find(|c| c.id == id).expect(id)
 }
 
 fn strix() -> Facts {
@@ -105,7 +105,7 @@ fn each_fact_decides_its_own_check() {
             f.situation.lost.insert(PoolId::new("unified"), Bytes::gb(10.0));
         }),
         ("kernel_parameters", Status::Warn, |f| {
-            f.kernel.command_line = Ok("amdgpu.gttsize=126976".to_owned())
+            f.kernel.command_line = Ok("amdgpu.gttsize=126976".to_owned());
         }),
         ("kernel_parameters", Status::Warn, |f| {
             f.kernel.command_line = Ok("amdgpu.gttsize=1 ttm.pages_limit=2".to_owned());
@@ -139,14 +139,14 @@ fn each_fact_decides_its_own_check() {
             f.graphics.nvidia_toolkit = Some(Ok(false));
         }),
         ("engine", Status::Warn, |f| {
-            f.engine = Ok(Engine { version: Some("19.3.1".to_owned()), ..engine(false) })
+            f.engine = Ok(Engine { version: Some("19.3.1".to_owned()), ..engine(false) });
         }),
         ("engine", Status::Fail, |f| f.engine = Ok(silent(true, false))),
         ("engine", Status::Skip, |f| f.engine = Ok(silent(false, false))),
         ("engine_socket", Status::Fail, |f| f.engine = Ok(silent(true, true))),
         ("hub_cache", Status::Warn, |f| f.hub = Ok(HubCache { foreign: vec!["/h/x".to_owned()], ..hub() })),
         ("hub_cache", Status::Fail, |f| {
-            f.hub = Ok(HubCache { unreadable: vec!["/h/x".to_owned()], ..hub() })
+            f.hub = Ok(HubCache { unreadable: vec!["/h/x".to_owned()], ..hub() });
         }),
         ("hub_cache", Status::Pass, |f| f.hub = Ok(hub())),
         ("disk_models", Status::Fail, |f| models(f, 40)),

@@ -120,7 +120,7 @@ fn what_cannot_be_is_said_once() {
     type Change = fn(&mut RawAgent);
     let table: [(&str, Change); 11] = [
         ("batched_tokens = 0 is not possible. Write a whole number from 1 to", |t| {
-            t.batched_tokens = Some(0)
+            t.batched_tokens = Some(0);
         }),
         ("batched_tokens = -5 is", |t| t.batched_tokens = Some(-5)),
         ("batched_tokens = 9000000000 is", |t| t.batched_tokens = Some(9_000_000_000)),

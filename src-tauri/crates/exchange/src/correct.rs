@@ -342,7 +342,7 @@ fn vllm_flags(draft: &mut Draft, report: &mut Report) {
         } else if let Some((key, said)) =
             vllm_key(&bare, inline(&flag).or(values.first().map(String::as_str)))
         {
-            report.understood(&place, Some(&name), &at, &format!("It became {key}."));
+            report.understood(&place, Some(&name), &at, format!("It became {key}."));
             draft.keys.insert(key, said);
         } else if is_reserved(&bare, VLLM_RESERVED, true) {
             report.not_understood(
@@ -400,7 +400,7 @@ fn llama_flags(draft: &mut Draft, report: &mut Report) {
             flag if llama_key(flag, values.first().map(String::as_str), draft.line.draft_model.is_some()).is_some() => {
                 let drafts = draft.line.draft_model.is_some();
                 if let Some((key, said)) = llama_key(flag, values.first().map(String::as_str), drafts) {
-                    report.understood(&place, Some(&name), &at, &format!("It became {key}."));
+                    report.understood(&place, Some(&name), &at, format!("It became {key}."));
                     // Of the two sizes of a batch the smaller one is that of a pass.
                     if flag == "-b" || flag == "--batch-size" {
                         draft.keys.entry(key).or_insert(said);

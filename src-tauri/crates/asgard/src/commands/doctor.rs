@@ -127,7 +127,7 @@ fn render(doctor: &Doctor) -> String {
 mod tests {
     use super::*;
 
-    fn check(id: &str, status: &str, fix: Value) -> Value {
+    fn check(id: &str, status: &str, fix: &Value) -> Value {
         json!({ "id": id, "title": id, "status": status, "found": "8.0\u{a0}GB", "wanted": "more",
                 "why": "Because.", "fix": fix })
     }
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn a_pass_is_one_line_and_the_rest_says_why_and_how() {
         let doctor = serde_json::from_value(json!({ "checks": [
-            check("kernel", "pass", Value::Null),
-            check("swap", "warn", json!("one\ntwo")),
-            check("tray", "skip", Value::Null),
-            check("kfd", "fail", json!("sudo modprobe amdgpu")),
+            check("kernel", "pass", &Value::Null),
+            check("swap", "warn", &json!("one\ntwo")),
+            check("tray", "skip", &Value::Null),
+            check("kfd", "fail", &json!("sudo modprobe amdgpu")),
         ]}));
         let expected = "\
 To fix: kfd

@@ -1,5 +1,6 @@
 //! vLLM: flags of 0.32 that 0.11 to 0.33 take too, its health check and its log.
 
+use domain::quantization::vllm_method;
 use domain::stack::{Agent, ClaimBasis};
 use domain::{Bytes, GpuVendor};
 
@@ -211,7 +212,7 @@ fn kinds(agent: &Agent, line: &mut Line) {
         };
         line.set("--dtype", dtype, why);
     }
-    if let Some(quantization) = agent.quantization.as_deref().and_then(method) {
+    if let Some(quantization) = agent.quantization.as_deref().and_then(vllm_method) {
         line.set("--quantization", quantization, "How the weights are quantised.");
     }
     if let Some(kv_dtype) = &agent.kv_dtype {
@@ -403,24 +404,4 @@ fn dtype(agent: &Agent) -> Option<String> {
     agent.dtype.clone().or_else(|| {
         (awq(&agent.model) || agent.quantization.as_deref().is_some_and(awq)).then(|| "float16".to_owned())
     })
-}
-
-/// The name of a quantisation method, where the text is one: "AWQ 4-bit" is a description for a person, and the
-/// method is found in the model's own configuration.
-fn method(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    let name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    name.then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_name_is_passed_as_a_quantisation() {
-        assert_eq!(method("AWQ 4-bit"), None);
-        assert_eq!(method("compressed-tensors").as_deref(), Some("compressed-tensors"));
-        assert_eq!(method("GPTQ").as_deref(), Some("gptq"));
-    }
 }

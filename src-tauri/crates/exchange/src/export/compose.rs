@@ -259,9 +259,8 @@ fn vllm(agent: &Agent, value: &dyn Fn(&str, &str) -> String, share: &str, words:
     if let Some(dtype) = agent.dtype.clone().or_else(|| awq.then(|| "float16".to_owned())) {
         flag("--dtype", quote(&dtype));
     }
-    let method = agent.quantization.as_deref().map(str::to_ascii_lowercase);
-    if let Some(method) = method.filter(|m| is_plain(m) && !m.contains(['.', '/', ':', '@', '+', ','])) {
-        flag("--quantization", quote(&method));
+    if let Some(method) = agent.quantization.as_deref().and_then(domain::quantization::vllm_method) {
+        flag("--quantization", quote(method));
     }
     if let Some(kv_dtype) = &agent.kv_dtype {
         flag("--kv-cache-dtype", value("KV_CACHE_DTYPE", kv_dtype));

@@ -2,16 +2,19 @@
 
 mod claim;
 mod known;
+mod model;
+mod role;
 mod runs;
 mod tuning;
 
 use std::time::Duration;
 
 use self::known::Wanted;
+use self::model::is_gguf;
 use super::super::quantity::{quoted, size, time};
 use super::super::raw::{RawAgent, RawSize, RawTime};
 use super::super::suggest::instead_of;
-use super::super::{Agent, BackendKind, Basis, ClaimBasis, HubFile, Runs, Tier, hub_file};
+use super::super::{Agent, BackendKind, Basis, ClaimBasis, Runs, Tier};
 use super::{Facts, Findings};
 use crate::agent::AgentName;
 use crate::catalog::known_model;
@@ -44,7 +47,7 @@ pub(super) struct AgentCheck<'a> {
     pub(super) found: &'a mut Findings,
 }
 
-impl<'a> AgentCheck<'a> {
+impl AgentCheck<'_> {
     /// The agent, or nothing where a key that everything hangs on is wrong; every problem is among the findings.
     pub(super) fn checked(mut self) -> Option<Agent> {
         let raw = self.raw;
@@ -239,125 +242,6 @@ impl<'a> AgentCheck<'a> {
         })
     }
 
-    fn model(&mut self, backend: Option<BackendKind>) -> Option<&'a str> {
-        let Some(model) = self.raw.model.as_deref().filter(|m| !m.trim().is_empty()) else {
-            self.problem(
-                "model",
-                format!("{} has no model.", self.name.proper()),
-                "Write its Hub id, such as model = \"Qwen/Qwen2.5-14B-Instruct-AWQ\".",
-            );
-            return None;
-        };
-        self.argument("model", Some(model));
-        // Whatever an external server calls its model is right, and so is any path.
-        let free = matches!(backend, Some(BackendKind::External | BackendKind::Ollama))
-            || is_gguf(model)
-            || model.starts_with('/');
-        if free && model.split('/').any(|p| p == "..") {
-            self.problem(
-                "model",
-                format!("{} leads out of where it points to.", quoted(model)),
-                "Write the path without \"..\".",
-            );
-        }
-        // What others run has its own folders.
-        if !matches!(backend, Some(BackendKind::External | BackendKind::Ollama)) {
-            self.mountable("model", model);
-            if let Some(draft) = self.raw.draft_model.as_deref() {
-                self.mountable("draft_model", draft);
-            }
-        }
-        let part = |p: &str| {
-            !p.is_empty()
-                && !p.starts_with('.')
-                && p.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-        };
-        self.named_well(backend, model);
-        if let (Some(BackendKind::LlamaCpp), Some(draft)) = (backend, self.raw.draft_model.as_deref())
-            && HubFile::parse(draft).is_some()
-        {
-            self.problem(
-                "draft_model",
-                format!("{} is a file of the Hub, and only model is looked for there.", quoted(draft)),
-                "Write the whole path of its file.",
-            );
-        }
-        let hub_id = model.split('/').count() <= 2 && model.split('/').all(part);
-        if !free && !hub_id {
-            self.problem(
-                "model",
-                format!("{} is neither a Hub id nor a path.", quoted(model)),
-                "Write OWNER/NAME as on the Hub, or the whole path of a file.",
-            );
-        }
-        Some(model)
-    }
-
-    /// What can be told of a name where the path or the Hub is no judge of it: a tag of Ollama, a file of the Hub.
-    fn named_well(&mut self, backend: Option<BackendKind>, model: &str) {
-        let strange = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/'));
-        if backend == Some(BackendKind::Ollama) {
-            if model.contains(strange) || model.split('/').any(str::is_empty) {
-                self.problem(
-                    "model",
-                    format!("{} is not a model of Ollama.", quoted(model)),
-                    "Write it as `ollama list` shows it, such as model = \"qwen2.5:14b\".",
-                );
-            }
-            return;
-        }
-        if backend == Some(BackendKind::External) || !is_gguf(model) {
-            return;
-        }
-        let file = HubFile::parse(model);
-        if let (Some(BackendKind::Vllm), Some(file)) = (backend, &file) {
-            self.problem(
-                "model",
-                format!("{} is one file of {}, and vLLM loads whole repositories.", quoted(model), file.repo),
-                "Write backend = \"llama.cpp\", or the id of a repository that vLLM loads.",
-            );
-        } else if let Some(first) = hub_file::first_part(model) {
-            self.problem(
-                "model",
-                format!("{} is not the first part of its model.", quoted(model)),
-                format!("Write {}; the server finds the others beside it.", quoted(&first)),
-            );
-        } else if file.is_none() && !model.starts_with('/') {
-            // An import may not know where a folder begins: said, and left to be completed.
-            let path = ["agents", self.name.as_str(), "model"];
-            self.found.note(
-                &path,
-                format!("{} is neither a whole path nor OWNER/NAME/FILE.gguf of the Hub.", quoted(model)),
-            );
-        }
-    }
-
-    /// The folder of a model file is mounted into the agent's container: it must not be one that holds everything.
-    fn mountable(&mut self, key: &str, model: &str) {
-        const TOO_MUCH: [&str; 9] =
-            ["/", "/etc", "/proc", "/sys", "/dev", "/root", "/home", "/run", "/var/run"];
-        if !model.starts_with('/') {
-            return;
-        }
-        // "//" and "/./" lead nowhere, and are not there to hide behind.
-        let mut parts: Vec<&str> = model.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
-        parts.pop();
-        let folder = format!("/{}", parts.join("/"));
-        let below = |roots: &[&str]| roots.iter().any(|root| folder.starts_with(root));
-        // The sockets of engines lie below /run; so do removable disks, each in a folder of its own.
-        let run = below(&["/run/", "/var/run/"]) && !(below(&["/run/media/"]) && parts.len() > 2);
-        if TOO_MUCH.contains(&folder.as_str()) || below(&["/proc/", "/sys/", "/dev/"]) || run {
-            self.problem(
-                key,
-                format!(
-                    "The folder of {} would be given to the agent, and it holds more than models.",
-                    quoted(model)
-                ),
-                "Put the file into a folder of its own.",
-            );
-        }
-    }
-
     fn port(&mut self, runs: Option<&Runs>) -> Option<u16> {
         if let Some(Runs::External { endpoint } | Runs::Ollama { endpoint }) = runs {
             if self.raw.port.is_some() {
@@ -430,123 +314,6 @@ impl<'a> AgentCheck<'a> {
         parts
     }
 
-    /// A role on another agent's server: its own name, prompt and times; everything else is the server's.
-    pub(super) fn role(mut self, server: Option<&Agent>, of_a_role: bool) -> Option<Agent> {
-        let raw = self.raw;
-        let wanted = raw.served_by.as_deref().unwrap_or_default();
-        self.keys_without_meaning();
-        let tier = self.tier();
-        self.look();
-        let ttl = self.time("ttl", raw.ttl.as_ref()).filter(|t| !t.is_zero());
-        let drain = self.time("drain", raw.drain.as_ref()).unwrap_or(DRAIN);
-        let request_timeout =
-            self.time("request_timeout", raw.request_timeout.as_ref()).filter(|t| !t.is_zero());
-        let Some(server) = server else {
-            let (message, next) = if wanted == self.name.as_str() {
-                let message = format!("{} cannot be a role on its own server.", self.name.proper());
-                (message, "Name another agent, or remove served_by.".to_owned())
-            } else if of_a_role {
-                let message = format!("{} is a role itself and has no server.", quoted(wanted));
-                (message, format!("Name the agent that {wanted} is served by."))
-            } else if self.known.contains(&wanted) {
-                // What is wrong with that agent is said where it stands.
-                return None;
-            } else {
-                let next = instead_of(wanted, self.known.iter().copied());
-                (format!("There is no agent {}.", quoted(wanted)), next)
-            };
-            self.problem("served_by", message, next);
-            return None;
-        };
-        let context = self.number("context", raw.context, MOST_CONTEXT).unwrap_or(server.context);
-        if context > server.context {
-            self.problem(
-                "context",
-                format!("{}'s server holds {} tokens.", server.name.proper(), server.context),
-                format!("Write context = {} or less.", server.context),
-            );
-        }
-        let sequences = self.number("sequences", raw.sequences, MOST_SEQUENCES).unwrap_or(server.sequences);
-        if sequences > server.sequences {
-            self.problem(
-                "sequences",
-                format!("{}'s server works on {} at once.", server.name.proper(), server.sequences),
-                format!("Write sequences = {} or less.", server.sequences),
-            );
-        }
-        Some(Agent {
-            name: self.name.clone(),
-            display_name: self.display_name(),
-            title: raw.title.clone().unwrap_or_default(),
-            role: raw.role.clone().unwrap_or_default(),
-            tier: tier.unwrap_or(Tier::Utility),
-            context,
-            sequences,
-            claim: ClaimBasis::Memory(Bytes::ZERO),
-            learned: None,
-            ttl,
-            drain,
-            // One that is not written is the server's; zero is none at all.
-            request_timeout: if raw.request_timeout.is_some() {
-                request_timeout
-            } else {
-                server.request_timeout
-            },
-            pinned: false,
-            served_by: Some(server.name.clone()),
-            glyph: raw.glyph.clone(),
-            color: raw.color.clone(),
-            ..server.clone()
-        })
-    }
-
-    fn keys_without_meaning(&mut self) {
-        let raw = self.raw;
-        let given = [
-            ("backend", raw.backend.is_some()),
-            ("engine", raw.engine.is_some()),
-            ("command", raw.command.is_some()),
-            ("endpoint", raw.endpoint.is_some()),
-            ("model", raw.model.is_some()),
-            ("revision", raw.revision.is_some()),
-            ("image", raw.image.is_some()),
-            ("host_ipc", raw.host_ipc.is_some()),
-            ("port", raw.port.is_some()),
-            ("weights", raw.weights.is_some()),
-            ("overhead", raw.overhead.is_some()),
-            ("kv_cache", raw.kv_cache.is_some()),
-            ("memory", raw.memory.is_some()),
-            ("share", raw.share.is_some()),
-            ("dtype", raw.dtype.is_some()),
-            ("quantization", raw.quantization.is_some()),
-            ("kv_dtype", raw.kv_dtype.is_some()),
-            ("tensor_parallel", raw.tensor_parallel.is_some()),
-            ("devices", raw.devices.is_some()),
-            ("tool_parser", raw.tool_parser.is_some()),
-            ("draft_model", raw.draft_model.is_some()),
-            ("draft_tokens", raw.draft_tokens.is_some()),
-            ("batched_tokens", raw.batched_tokens.is_some()),
-            ("prefix_caching", raw.prefix_caching.is_some()),
-            ("eager", raw.eager.is_some()),
-            ("attention_backend", raw.attention_backend.is_some()),
-            ("gpu_layers", raw.gpu_layers.is_some()),
-            ("load_mode", raw.load_mode.is_some()),
-            ("cache_ram", raw.cache_ram.is_some()),
-            ("args", raw.args.is_some()),
-            ("env", raw.env.is_some()),
-            ("load_timeout", raw.load_timeout.is_some()),
-            ("min_residency", raw.min_residency.is_some()),
-            ("pinned", raw.pinned.is_some()),
-        ];
-        for (key, _) in given.iter().filter(|(_, given)| *given) {
-            self.problem(
-                key,
-                format!("{key} means nothing for {}, a role on another agent's server.", self.name.proper()),
-                format!("Remove {key}, or remove served_by."),
-            );
-        }
-    }
-
     fn env(&mut self) {
         let Some(env) = &self.raw.env else { return };
         for (key, value) in env {
@@ -599,8 +366,4 @@ impl<'a> AgentCheck<'a> {
             }
         }
     }
-}
-
-fn is_gguf(model: &str) -> bool {
-    model.to_ascii_lowercase().ends_with(".gguf")
 }
