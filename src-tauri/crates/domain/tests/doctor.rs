@@ -1,5 +1,7 @@
 //! Readiness: each verdict by its own facts, and the shape that every answer has whatever was seen.
 
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
 use std::collections::BTreeSet;
 
 use domain::doctor::{
