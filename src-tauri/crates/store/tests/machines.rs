@@ -72,9 +72,11 @@ fn what_fits_where_is_written_down() {
     // The rehearsal's own machine and stack are in megabytes.
     let wanted: Vec<_> = presets::all().iter().filter(|p| p.scale == 1).collect();
     text.push_str("| machine | pools |");
-    wanted.iter().for_each(|p| write!(text, " `{}` |", p.name).unwrap());
+    for p in &wanted {
+        write!(text, " `{}` |", p.name).unwrap();
+    }
     text.push_str("\n|---|---|");
-    wanted.iter().for_each(|_| text.push_str("---|"));
+    text.push_str(&"---|".repeat(wanted.len()));
     text.push('\n');
     for path in machines() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -83,7 +85,9 @@ fn what_fits_where_is_written_down() {
         }
         let machine = Machine::new(&path);
         write!(text, "| `{name}` | {} |", pools(&machine)).unwrap();
-        wanted.iter().for_each(|p| write!(text, " {} |", verdict(p, &machine)).unwrap());
+        for p in &wanted {
+            write!(text, " {} |", verdict(p, &machine)).unwrap();
+        }
         text.push('\n');
     }
     let text = text.replace('\u{a0}', " ");
