@@ -1,5 +1,6 @@
 //! From a process that runs to an agent that has answered.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use api::shapes::status::Failure;
 use domain::agent::{AgentName, Stage};
 use domain::stack::Agent;
 use engine::backend::{LogFact, OwnNumbers, backend, failure};
-use engine::{Engine, ErrorKind, Instance, Phase};
+use engine::{Engine, ErrorKind, Instance, Phase, kernel_log};
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +24,15 @@ use crate::state::Event;
 pub(crate) enum NotReady {
     Cancelled,
     Failed { failure: Failure, log: Arc<Vec<String>> },
+}
+
+/// How a server ended, as far as its engine knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Exit {
+    /// 128 and the signal for one that a signal ended.
+    pub(crate) code: Option<i64>,
+    /// The kernel's memory killer did it.
+    pub(crate) oom: bool,
 }
 
 /// Follows the log for progress, asks for health, and then for one answer.
@@ -45,6 +55,8 @@ pub(crate) async fn until_ready(
     let began = Instant::now();
     let deadline = began + agent.load_timeout;
     let mut looked = began;
+    // Workers come while it loads; those of the last look are the ones that the kernel may have killed.
+    let mut pids = instance.pids.clone();
     let result = loop {
         if cancel.is_cancelled() {
             break Err(NotReady::Cancelled);
@@ -54,8 +66,8 @@ pub(crate) async fn until_ready(
         }
         if looked.elapsed() >= Duration::from_millis(500) {
             looked = Instant::now();
-            if let Some(exit) = ended(engine, &agent.name).await {
-                break Err(explained(agent, engine, exit).await);
+            if let Some(exit) = ended(engine, &agent.name, &mut pids).await {
+                break Err(explained(ctx, agent, engine, &instance.id, &pids, exit).await);
             }
         }
         if Instant::now() >= deadline {
@@ -88,15 +100,19 @@ pub(crate) async fn until_ready(
     result
 }
 
-/// The exit of an agent that has ended: `Some(None)` when it is gone without a trace.
-async fn ended(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option<i64>> {
+/// The exit of an agent that has ended; one that says nothing when it is gone without a trace. While it runs its
+/// processes are noted in `pids`.
+async fn ended(engine: &Arc<dyn Engine>, agent: &AgentName, pids: &mut Vec<u32>) -> Option<Exit> {
     match engine.list().await {
         Ok(list) => match list.into_iter().find(|i| &i.agent == agent) {
             Some(instance) => match instance.phase {
-                Phase::Running => None,
-                Phase::Exited { code, oom } => Some(if oom { Some(137) } else { code }),
+                Phase::Running => {
+                    *pids = instance.pids;
+                    None
+                }
+                Phase::Exited { code, oom } => Some(Exit { code, oom }),
             },
-            None => Some(None),
+            None => Some(Exit::default()),
         },
         // An engine that does not answer says nothing about the agent; the deadline bounds the wait.
         Err(_) => None,
@@ -129,8 +145,9 @@ async fn answered(
         Ok(()) => Ok(()),
         Err(NoAnswer::Broke(_)) => {
             // The port closes a moment before the engine knows of the exit.
-            let exit = exit_soon(engine, &agent.name).await;
-            match explained(agent, engine, exit.flatten()).await {
+            let mut pids = instance.pids.clone();
+            let exit = exit_soon(engine, &agent.name, &mut pids).await.unwrap_or_default();
+            match explained(ctx, agent, engine, &instance.id, &pids, exit).await {
                 NotReady::Failed { mut failure, log } => {
                     failure.message =
                         format!("{who} loaded, but crashed at its first token. {}", failure.message);
@@ -166,9 +183,9 @@ async fn answered(
     }
 }
 
-async fn exit_soon(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option<i64>> {
+async fn exit_soon(engine: &Arc<dyn Engine>, agent: &AgentName, pids: &mut Vec<u32>) -> Option<Exit> {
     for _ in 0..20 {
-        if let Some(exit) = ended(engine, agent).await {
+        if let Some(exit) = ended(engine, agent, pids).await {
             return Some(exit);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -176,10 +193,31 @@ async fn exit_soon(engine: &Arc<dyn Engine>, agent: &AgentName) -> Option<Option
     None
 }
 
-/// The failure of an agent that has ended, in plain words, from its log.
-pub(crate) async fn explained(agent: &Agent, engine: &Arc<dyn Engine>, exit: Option<i64>) -> NotReady {
+/// The failure of an agent that has ended, in plain words, from its log and the kernel's. `id` and `pids` are what its
+/// engine called it, and its processes.
+pub(crate) async fn explained(
+    ctx: &Ctx,
+    agent: &Agent,
+    engine: &Arc<dyn Engine>,
+    id: &str,
+    pids: &[u32],
+    exit: Exit,
+) -> NotReady {
     let lines = engine.log_tail(&agent.name, 500).await.unwrap_or_default();
-    let explanation = failure::explain(&lines, exit);
+    // A played machine has no kernel of its own.
+    let log = if ctx.world.machine.is_this_one() {
+        tokio::task::spawn_blocking(|| kernel_log::read(Path::new(kernel_log::KERNEL_LOG)))
+            .await
+            .ok()
+            .flatten()
+    } else {
+        None
+    };
+    let kill = log.and_then(|log| kernel_log::memory_kill(&log, id, pids));
+    if let Some(kill) = &kill {
+        tracing::info!(agent = %agent.name, pid = kill.pid, "The kernel killed {} for want of memory.", kill.program);
+    }
+    let explanation = failure::explain_ended(&lines, exit.code, exit.oom || kill.is_some());
     NotReady::Failed {
         failure: Failure {
             code: explanation.id.to_string(),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::happened;
 use crate::carry::{self, Ctx, from_engine};
-use crate::ready::{self, NotReady};
+use crate::ready::{self, Exit, NotReady};
 use crate::run_loop::Wish;
 use crate::state::{EngineLive, Event};
 
@@ -134,16 +134,10 @@ pub(crate) async fn look_at_agent(ctx: &Ctx, engine: &Arc<dyn Engine>, name: &Ag
     if now.as_ref().is_some_and(|i| i.id == known.id && i.phase == Phase::Running) {
         return;
     }
-    let exit = now.as_ref().and_then(|i| match i.phase {
-        Phase::Exited { code, oom } => {
-            if oom {
-                Some(137)
-            } else {
-                code
-            }
-        }
-        Phase::Running => None,
-    });
+    let exit = match now.as_ref().map(|i| &i.phase) {
+        Some(Phase::Exited { code, oom }) => Exit { code: *code, oom: *oom },
+        Some(Phase::Running) | None => Exit::default(),
+    };
     let gone = now.is_none();
     let Some(agent) = state.stack.agent(name).cloned() else {
         ctx.state.tell(Event::Slept { agent: name.clone() }).await;
@@ -153,7 +147,7 @@ pub(crate) async fn look_at_agent(ctx: &Ctx, engine: &Arc<dyn Engine>, name: &Ag
     if !still_it(ctx, known) || !ctx.state.state().agents.get(name).is_some_and(|l| l.state.answers()) {
         return;
     }
-    if gone || exit == Some(0) {
+    if gone || exit.code == Some(0) && !exit.oom {
         happened(
             ctx,
             Severity::Warning,
@@ -161,7 +155,9 @@ pub(crate) async fn look_at_agent(ctx: &Ctx, engine: &Arc<dyn Engine>, name: &Ag
             format!("{} was stopped by another program.", name.proper()),
         );
         ctx.state.tell(Event::Slept { agent: name.clone() }).await;
-    } else if let NotReady::Failed { mut failure, log } = ready::explained(&agent, engine, exit).await {
+    } else if let NotReady::Failed { mut failure, log } =
+        ready::explained(ctx, &agent, engine, &known.id, &known.pids, exit).await
+    {
         failure.message = format!("{} crashed. {}", name.proper(), failure.message);
         happened(ctx, Severity::Failure, Some(name), failure.message.clone());
         ctx.state.tell(Event::Failed { agent: name.clone(), failure, log }).await;

@@ -538,9 +538,10 @@ impl State {
             ClaimBasis::KvCache { kv_cache, .. } => Some(kv_cache.0),
             ClaimBasis::Memory(_) | ClaimBasis::Share(_) => None,
         };
-        [None, Some(137)]
+        // How it ended is known by the name of the failure alone.
+        [(None, false), (Some(137), false), (Some(137), true)]
             .into_iter()
-            .map(|exit| failure::explain_for(log, exit, Some(agent.context), kv_cache))
+            .map(|(exit, oom)| failure::explain_ended_for(log, exit, oom, Some(agent.context), kv_cache))
             .find(|explained| explained.id == failure.code)?
             .suggestion
     }

@@ -12,6 +12,7 @@
 pub mod backend;
 pub mod container;
 pub mod external;
+pub mod kernel_log;
 pub mod launch;
 mod lines;
 pub mod metrics;

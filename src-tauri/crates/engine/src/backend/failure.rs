@@ -71,7 +71,7 @@ pub fn explain_ended_for(
 
 fn explain_with(lines: &[String], exit: Option<i64>, oom: bool, present: &Present) -> Explanation {
     if oom {
-        return suggest::with(killed_for_memory(), &end_of(lines), present);
+        return suggest::with(killed_for_memory(KERNEL), &end_of(lines), present);
     }
     for (at, line) in lines.iter().enumerate().rev() {
         if WARNINGS.iter().any(|warning| line.contains(warning)) {
@@ -85,7 +85,7 @@ fn explain_with(lines: &[String], exit: Option<i64>, oom: bool, present: &Presen
         }
     }
     match exit {
-        Some(137) => suggest::with(killed_for_memory(), &end_of(lines), present),
+        Some(137) => suggest::with(killed_for_memory(SOMEBODY), &end_of(lines), present),
         Some(139 | 134 | 135 | 136 | 132) => said(
             "crashed",
             format!("The server crashed with signal {}.", exit.unwrap_or_default() - 128),
@@ -172,12 +172,13 @@ fn said(id: &'static str, message: impl Into<String>, next: impl Into<String>) -
     Explanation { id, message: message.into(), next: next.into(), of_memory: false, suggestion: None }
 }
 
-fn killed_for_memory() -> Explanation {
-    said(
-        "killed",
-        "The server was killed from outside, most likely by the kernel because memory ran out.",
-        "Stop another program or agent, or lower the agent's `kv_cache`, then start it again.",
-    )
+const KERNEL: &str = "The kernel killed the server because memory ran out.";
+/// The exit code alone does not tell who it was.
+const SOMEBODY: &str =
+    "The server was killed from outside, most likely by the kernel because memory ran out.";
+
+fn killed_for_memory(by: &str) -> Explanation {
+    said("killed", by, "Stop another program or agent, or lower the agent's `kv_cache`, then start it again.")
 }
 
 /// No known text: the last words that mean something.
