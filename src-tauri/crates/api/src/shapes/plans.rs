@@ -88,6 +88,7 @@ pub struct Plan {
     pub seconds: Option<f64>,
     /// The whole of it for a person: "Stops Valkyrie and starts Odin, at most 108.3 of 120.0 GB in use on the way,
     /// about 90 s."
+    #[serde(default)]
     pub sentence: String,
     /// Where the question was "what if".
     pub changed: Option<PlanChanged>,

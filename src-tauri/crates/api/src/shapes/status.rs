@@ -244,6 +244,7 @@ pub struct AgentStatus {
     pub footprint: Option<Footprint>,
     /// Changes worth a press: after a failure for want of memory, where a measured figure is below the declared one,
     /// where the KV cache of a week was hardly used or always full.
+    #[serde(default)]
     pub suggestions: Vec<Suggestion>,
 }
 
