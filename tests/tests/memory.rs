@@ -153,7 +153,9 @@ async fn others_that_grow_are_counted_and_in_need_the_cheapest_idle_agent_gives_
     let asleep = ["valkyrie", "loki"].iter().filter(|a| state_of(&status, a) == "asleep").count();
     assert_eq!(asleep, 1, "never an evict-everything");
     household
-        .wait_status("it is over", LONG, |s| !s.notices.iter().any(|n| n.message.contains("Memory is short")))
+        .wait_status("it is over", LONG, |s| {
+            s.switching.is_none() && !s.notices.iter().any(|n| n.message.contains("Memory is short"))
+        })
         .await;
     household.json(&["down"]).await;
 }
