@@ -3,12 +3,11 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { UI, browse, open, serve } from "./harness.mjs";
+import { violations } from "./played.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const SIZES = [
   [960, 640],
   [1280, 800],
@@ -32,16 +31,6 @@ async function show(play, screen, options) {
   await page.getByTestId(`nav-${screen}`).click();
   await page.getByTestId(`screen-${screen}`).waitFor();
   return { page, faults };
-}
-
-/** What axe finds, as lines to read. */
-async function violations(page) {
-  // The policy of the page holds for the page; the test's own script comes in by the debugger.
-  await page.evaluate(AXE);
-  const found = await page.evaluate(() =>
-    window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-  );
-  return found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")} (${n.failureSummary?.split("\n")[1]?.trim()})`));
 }
 
 const CASES = [

@@ -1,42 +1,10 @@
 // What others run, the tabs of Settings, presets, import, export and images.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { UI, browse, open, serve } from "./harness.mjs";
+import { test } from "node:test";
+import { played, violations } from "./played.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-let server;
-let browser;
-
-before(async () => {
-  server = await serve(process.env.ASGARD_DIST ?? join(UI, "dist-memory"));
-  browser = await browse();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
-async function begin(play, run, options = {}) {
-  const { page, faults } = await open(browser.context, server.url, { ...options, hash: `#play=${play}` });
-  await page.getByTestId("agent-thor").waitFor();
-  await run(page);
-  assert.deepEqual(faults, []);
-  await page.close();
-}
-
-async function violations(page) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(() =>
-    window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-  );
-  return found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")} (${n.failureSummary?.split("\n")[1]?.trim()})`));
-}
+const begin = played();
 
 /** Whatever is wider than what it stands in, or a target too small to hit. */
 const misfits = (page) =>
