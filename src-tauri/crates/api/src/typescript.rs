@@ -6,7 +6,8 @@ use ts_rs::{Config, TS};
 
 use crate::request;
 use crate::shapes::{
-    activity, agents, chat, doctor, history, images, models, neighbours, plans, settings, stacks, status,
+    activity, agents, chat, doctor, gateway, history, images, models, neighbours, plans, settings, stacks,
+    status, tools,
 };
 
 /// The whole of `ui/src/lib/backend/types.ts`.
@@ -76,6 +77,30 @@ pub fn generate() -> String {
         agents::LogsRequest,
         agents::LogTail,
         agents::LogLine,
+        gateway::RequestsQuery,
+        gateway::Requests,
+        gateway::RequestOutcome,
+        gateway::RequestRow,
+        gateway::RequestPlace,
+        gateway::TableFormat,
+        gateway::ExportRequestsRequest,
+        gateway::NamedText,
+        gateway::GatewayView,
+        gateway::BudgetView,
+        gateway::KeyView,
+        gateway::GatewaySettings,
+        gateway::GatewayPatch,
+        gateway::PauseRequest,
+        gateway::NewKeyRequest,
+        gateway::KeyRequest,
+        gateway::KeyText,
+        tools::Tool,
+        tools::ToolRequest,
+        tools::ToolConfig,
+        tools::ToolConfigs,
+        tools::ToolWritten,
+        tools::BenchRequest,
+        tools::BenchLine,
         activity::EventsRequest,
         activity::Events,
         activity::Event,

@@ -1,9 +1,14 @@
 //! Bifrost's question "may this request have an agent?", answered from the state. Thin: only agents that are awake.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use bifrost::{Dispatch, Lease, Model, Refusal, Wanted};
+use bifrost::{
+    Asked, Client, Control, ControlAnswer, Dispatch, Lease, Model, Presented, Record, Refusal, Wanted,
+};
 use domain::agent::{AgentName, AgentState};
 use domain::stack::Runs;
+use serde_json::Value;
 
 use crate::leases::Leases;
 use crate::run_loop::Loop;
@@ -25,23 +30,55 @@ pub(crate) struct Dispatcher {
 
 #[async_trait]
 impl Dispatch for Dispatcher {
-    async fn models(&self) -> Vec<Model> {
-        let state = self.state.state();
-        state
-            .stack
-            .agents
-            .iter()
-            .map(|a| Model {
-                id: a.name.clone(),
-                model: a.model.clone(),
-                state: state.live(&a.name).map_or(AgentState::Asleep, |l| l.state),
-                max_model_len: a.context,
-            })
-            .collect()
+    fn models(&self) -> Arc<[Model]> {
+        models(&self.state.state())
     }
 
-    async fn lease(&self, wanted: &Wanted) -> Result<Lease, Refusal> {
-        let models = self.models().await;
+    fn admit(&self, presented: &Presented<'_>) -> Result<Client, Refusal> {
+        let name = presented.user_agent.and_then(|name| name.split(['/', ' ']).next()).unwrap_or("unknown");
+        Ok(Client { name: name.into(), person: false, agents: None })
+    }
+
+    fn ask(&self, wanted: &Wanted) -> Asked {
+        match self.lease(wanted) {
+            Ok(lease) => Asked::Granted(lease),
+            Err(refusal) => Asked::Refused(refusal),
+        }
+    }
+
+    async fn control(&self, _: Control, _: &Client) -> ControlAnswer {
+        let message = "Summons are not taken yet. Start agents with: asgard start AGENT".to_owned();
+        ControlAnswer::Refused(Refusal::Busy { message, retry_after: 60 })
+    }
+
+    async fn status(&self) -> Value {
+        Value::Null
+    }
+
+    async fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn record(&self, _: Record) {}
+}
+
+fn models(state: &State) -> Arc<[Model]> {
+    state
+        .stack
+        .agents
+        .iter()
+        .map(|a| Model {
+            id: a.name.clone(),
+            model: a.model.clone(),
+            state: state.live(&a.name).map_or(AgentState::Asleep, |l| l.state),
+            max_model_len: a.context,
+        })
+        .collect()
+}
+
+impl Dispatcher {
+    fn lease(&self, wanted: &Wanted) -> Result<Lease, Refusal> {
+        let models = self.models();
         let Some(model) = bifrost::route(&models, &wanted.model).and_then(|i| models.get(i)) else {
             let names: Vec<&str> = models.iter().map(|m| m.id.as_str()).collect();
             return Err(Refusal::UnknownModel {
@@ -70,19 +107,16 @@ impl Dispatch for Dispatcher {
                 })?;
                 let longest =
                     state.stack.agent(&model.id).and_then(|a| a.request_timeout).map(|t| t.as_secs().max(1));
-                let lease = Lease::new(
-                    model.id.clone(),
-                    instance.endpoint.clone(),
-                    instance.key.clone(),
-                    longest,
-                    guard,
-                );
-                Ok(match known_as(&state, &server) {
-                    // Our own servers know both the agent's name and the model's; only what they do not know is replaced.
-                    Some(theirs) if theirs != wanted.model => lease.with_model(theirs),
-                    None if server != model.id => lease.with_model(server.to_string()),
-                    _ => lease,
-                })
+                let endpoint = instance.endpoint.clone();
+                let mut lease = Lease::new(0, model.id.clone(), endpoint, instance.key.clone(), guard);
+                lease.max_seconds = longest;
+                // Our own servers know both the agent's name and the model's; only what they do not know is replaced.
+                lease.model = match known_as(&state, &server) {
+                    Some(theirs) if theirs != wanted.model => Some(theirs),
+                    None if server != model.id => Some(server.to_string()),
+                    _ => None,
+                };
+                Ok(lease)
             }
             AgentState::Asleep => Err(Refusal::Asleep {
                 agent: model.id.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, HeaderMap, USER_AGENT};
+use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::passing::Passing;
 use crate::refusal::{Body, Problem, json_answer};
-use crate::{Client, Dispatch, Model, Settings, Wanted, door, headers, route, upstream, wanted};
+use crate::{Asked, Dispatch, Model, Presented, Settings, Wanted, door, headers, route, upstream, wanted};
 
 /// What goes to an agent. `/tokenize` and `/detokenize` are beside `/v1` because the servers have them there.
 const INFERENCE: [&str; 8] = [
@@ -62,10 +62,10 @@ impl Hall {
         }
         match path {
             "/v1/health" if read => self.health(),
-            "/v1/models" if read => self.models().await,
+            "/v1/models" if read => self.models(),
             "/v1/health" | "/v1/models" => wrong_method(&head, "GET, HEAD"),
             _ => match path.strip_prefix("/v1/models/") {
-                Some(id) if read => self.model(id).await,
+                Some(id) if read => self.model(id),
                 Some(_) => wrong_method(&head, "GET, HEAD"),
                 None => {
                     let message = format!("Nothing is at {path}. Chats go to POST /v1/chat/completions.");
@@ -80,15 +80,15 @@ impl Hall {
         json_answer(StatusCode::OK, &json!({"status": "ok", "port": self.port, "timestamp": timestamp}))
     }
 
-    async fn models(&self) -> Response<Body> {
-        let data: Vec<Value> = self.dispatch.models().await.iter().map(|m| self.model_object(m)).collect();
+    fn models(&self) -> Response<Body> {
+        let data: Vec<Value> = self.dispatch.models().iter().map(|m| self.model_object(m)).collect();
         json_answer(StatusCode::OK, &json!({"object": "list", "data": data}))
     }
 
     /// A model's id has a slash in it, which clients send as it is or as %2F.
-    async fn model(&self, id: &str) -> Response<Body> {
+    fn model(&self, id: &str) -> Response<Body> {
         let id = percent_decode_str(id).decode_utf8_lossy();
-        let models = self.dispatch.models().await;
+        let models = self.dispatch.models();
         if let Some(model) = route(&models, &id).and_then(|at| models.get(at)) {
             return json_answer(StatusCode::OK, &self.model_object(model));
         }
@@ -119,6 +119,10 @@ impl Hall {
             let message = "The request is compressed, and its model cannot be read. Send it as plain JSON.";
             return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", message));
         }
+        let client = match self.dispatch.admit(&presented(&head.headers, address)) {
+            Ok(client) => client,
+            Err(refusal) => return Ok(refusal.answer()),
+        };
         let body = read(body, self.settings.max_body, self.settings.idle).await?;
         let named = wanted::model_in(&body).map_err(|why| {
             let message =
@@ -128,12 +132,14 @@ impl Hall {
                 ..Problem::request(StatusCode::BAD_REQUEST, "invalid_model", message)
             }
         })?;
-        let wanted = Wanted {
-            model: named.model,
-            path: head.uri.path().to_owned(),
-            client: client(&head.headers, address),
+        let wanted =
+            Wanted { model: named.model, path: head.uri.path().to_owned(), stream: named.stream, client };
+        let asked = match self.dispatch.ask(&wanted) {
+            Asked::Granted(lease) => Ok(lease),
+            Asked::Refused(refusal) => Err(refusal),
+            Asked::Waiting(waiting) => waiting.wait().await,
         };
-        let lease = match self.dispatch.lease(&wanted).await {
+        let lease = match asked {
             Ok(lease) => lease,
             Err(refusal) => return Ok(refusal.answer()),
         };
@@ -171,9 +177,15 @@ impl Hall {
     }
 }
 
-fn client(headers: &HeaderMap, address: SocketAddr) -> Client {
-    let name = headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).map(str::to_owned);
-    Client { address, name }
+fn presented(headers: &HeaderMap, address: SocketAddr) -> Presented<'_> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    Presented {
+        address,
+        key: bearer.or_else(|| text("x-api-key")),
+        face: text("x-asgard-face"),
+        user_agent: text("user-agent"),
+    }
 }
 
 fn wrong_method(head: &Parts, allowed: &'static str) -> Response<Body> {

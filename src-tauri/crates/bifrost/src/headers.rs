@@ -11,7 +11,7 @@ const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "tra
 
 /// What a client tells the gateway and not the agent. `Content-Length` is written anew for the same bytes, `Expect`
 /// was answered here, and a key for another service is nobody's business further on.
-const NOT_FORWARDED: [HeaderName; 7] = [
+const NOT_FORWARDED: [HeaderName; 8] = [
     header::HOST,
     header::AUTHORIZATION,
     header::COOKIE,
@@ -19,6 +19,7 @@ const NOT_FORWARDED: [HeaderName; 7] = [
     header::CONTENT_LENGTH,
     header::EXPECT,
     HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-asgard-face"),
 ];
 
 fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {

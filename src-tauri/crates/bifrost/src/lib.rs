@@ -25,7 +25,10 @@ mod socket;
 mod upstream;
 mod wanted;
 
-pub use dispatch::{Client, Dispatch, Lease, Model, Wanted};
+pub use dispatch::{
+    Asked, Client, Control, ControlAnswer, Dispatch, Lease, Model, Outcome, Presented, Record, Waiting,
+    Wanted,
+};
 pub use refusal::Refusal;
 pub use route::route;
 pub use server::{Bound, Gateway, Settings};

@@ -30,6 +30,12 @@ pub enum Refusal {
     DoesNotFit { message: String },
     /// It was asked to wake and was not ready in time: 504. The loading goes on.
     NotInTime { message: String },
+    /// The key is missing, or none of ours: 401.
+    NoKey { message: String },
+    /// The key does not allow this agent: 403.
+    NotAllowed { message: String },
+    /// As many wait for the agent as may: 429 with `Retry-After`.
+    QueueFull { message: String, retry_after: u64 },
     /// The agent failed, and waits for somebody to look: 503.
     Failed { agent: AgentName, message: String, next: String },
 }
@@ -52,6 +58,20 @@ impl Refusal {
             }
             Self::Busy { message, retry_after } => {
                 Problem::server(StatusCode::SERVICE_UNAVAILABLE, "busy", message).answer_later(retry_after)
+            }
+            Self::NoKey { message } => Problem {
+                kind: "authentication_error",
+                ..Problem::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+            }
+            .answer(),
+            Self::NotAllowed { message } => Problem {
+                kind: "permission_error",
+                ..Problem::request(StatusCode::FORBIDDEN, "agent_not_allowed", message)
+            }
+            .answer(),
+            Self::QueueFull { message, retry_after } => {
+                Problem::server(StatusCode::TOO_MANY_REQUESTS, "queue_full", message)
+                    .answer_later(retry_after)
             }
             Self::TooOften { message, retry_after } => {
                 Problem::server(StatusCode::TOO_MANY_REQUESTS, "too_often", message).answer_later(retry_after)

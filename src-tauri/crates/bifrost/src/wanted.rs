@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 pub(crate) struct Named {
     pub(crate) model: String,
     pub(crate) at: Range<usize>,
+    /// Whether a stream is asked for: `"stream": true`.
+    pub(crate) stream: bool,
 }
 
 /// The body with `model` in the place of the value at `at`.
@@ -35,13 +37,13 @@ pub(crate) fn model_in(body: &[u8]) -> Result<Named, String> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let found = json.deserialize_map(TopLevel).and_then(|found| json.end().map(|()| found));
     match found {
-        Ok(Some(raw)) => {
+        Ok(Found { model: Some(raw), stream }) => {
             // The value is a part of the body, so where it begins is the distance between the two.
             let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
             let model = serde_json::from_str::<String>(raw.get()).map_err(|_| NOT_A_TEXT.to_owned())?;
-            Ok(Named { model, at: start..start + raw.get().len() })
+            Ok(Named { model, at: start..start + raw.get().len(), stream })
         }
-        Ok(None) => Err("The request names no model.".to_owned()),
+        Ok(Found { model: None, .. }) => Err("The request names no model.".to_owned()),
         // Data errors are this file's own sentences; the position that serde adds would only be in the way.
         Err(e) if e.is_data() => Err(NOT_A_TEXT.to_owned()),
         Err(e) => Err(format!("The request is not valid JSON: {e}.")),
@@ -52,8 +54,13 @@ const NOT_A_TEXT: &str = "The request's `model` must be there once, as a text.";
 
 struct TopLevel;
 
+struct Found<'de> {
+    model: Option<&'de RawValue>,
+    stream: bool,
+}
+
 impl<'de> Visitor<'de> for TopLevel {
-    type Value = Option<&'de RawValue>;
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a `model`")
@@ -61,9 +68,12 @@ impl<'de> Visitor<'de> for TopLevel {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut model = None;
+        let mut stream = false;
         // Keys are read as texts, not as raw bytes: "mod\u0065l" is `model` to the agent, so it is here.
         while let Some(key) = map.next_key::<String>()? {
-            if key != "model" {
+            if key == "stream" {
+                stream = map.next_value::<&RawValue>()?.get() == "true";
+            } else if key != "model" {
                 map.next_value::<IgnoredAny>()?;
             } else if model.is_some() {
                 return Err(A::Error::duplicate_field("model"));
@@ -71,7 +81,7 @@ impl<'de> Visitor<'de> for TopLevel {
                 model = Some(map.next_value::<&RawValue>()?);
             }
         }
-        Ok(model)
+        Ok(Found { model, stream })
     }
 }
 

@@ -202,9 +202,8 @@ async fn the_agent_gets_the_same_bytes_and_its_own_key() {
     assert_eq!(wanted.len(), 1);
     assert_eq!(wanted[0].model, "Qwen/Qwen2.5-14B");
     assert_eq!(wanted[0].path, "/v1/chat/completions");
-    let Client { address, name } = &wanted[0].client;
-    assert!(address.ip().is_loopback());
-    assert_eq!(name.as_deref(), Some("opencode/1.0"));
+    let Client { name, .. } = &wanted[0].client;
+    assert_eq!(&**name, "opencode/1.0");
 }
 
 #[tokio::test]

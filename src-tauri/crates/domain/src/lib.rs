@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pool;
 pub mod pressure;
 pub mod quantization;
+pub mod schedule;
 pub mod secret;
 pub mod server_line;
 pub mod stack;

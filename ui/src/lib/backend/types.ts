@@ -459,6 +459,194 @@ export type LogTail = { agent: string, lines: Array<LogLine>, };
 
 export type LogLine = { text: string, };
 
+export type RequestsQuery = { 
+/**
+ * At most so many of those that ended; up to 1000.
+ */
+limit: number, 
+/**
+ * Those that ended before this one; null for the latest.
+ */
+before: number | null, agent: string | null, client: string | null, };
+
+export type Requests = { 
+/**
+ * Waiting and running ones, the oldest first.
+ */
+under_way: Array<RequestRow>, 
+/**
+ * Those that ended, the latest first.
+ */
+ended: Array<RequestRow>, };
+
+export type RequestOutcome = "waiting" | "running" | "done" | "refused" | "error" | "broken" | "left";
+
+export type RequestRow = { 
+/**
+ * Null while it is under way.
+ */
+id: number | null, 
+/**
+ * When it came.
+ */
+time: string, 
+/**
+ * The key's name, else the user agent's first word.
+ */
+client: string, agent: string | null, path: string, stream: boolean, outcome: RequestOutcome, 
+/**
+ * What the client was sent.
+ */
+status: number | null, prompt_tokens: number | null, completion_tokens: number | null, 
+/**
+ * Completion tokens were counted by the events of the stream, not said by the server.
+ */
+counted: boolean, queued_seconds: number, first_token_seconds: number | null, tokens_per_second: number | null, seconds: number, 
+/**
+ * While it waits: its place, what is under way, the time left.
+ */
+place: RequestPlace | null, 
+/**
+ * Why it waited or was refused, in one sentence.
+ */
+why: string | null, };
+
+export type RequestPlace = { 
+/**
+ * 1 is next.
+ */
+place: number, 
+/**
+ * "Draining Valkyrie", "Loading Odin".
+ */
+stage: string, seconds_left: number | null, };
+
+export type TableFormat = "csv" | "json";
+
+export type ExportRequestsRequest = { format: TableFormat, };
+
+export type NamedText = { name: string, text: string, };
+
+export type GatewayView = { session_start: string, 
+/**
+ * Ends by itself after 8 hours without a summon.
+ */
+session_ends: string | null, budgets: Array<BudgetView>, keys: Array<KeyView>, 
+/**
+ * The settings of `[gateway]` in force, as their keys spell them.
+ */
+settings: GatewaySettings, };
+
+export type BudgetView = { 
+/**
+ * "reviewer" or "utility".
+ */
+tier: string, used: number, 
+/**
+ * Null: no limit.
+ */
+limit: number | null, 
+/**
+ * Until when the cooldown forbids a summon.
+ */
+cooldown_until: string | null, };
+
+export type KeyView = { name: string, 
+/**
+ * Null: every agent.
+ */
+agents: Array<string> | null, 
+/**
+ * When a request last came with it.
+ */
+last_used: string | null, };
+
+export type GatewaySettings = { listen: string, wake: boolean, hold: boolean, queue_limit: number, max_streams: number, odin_ttl: number, odin_cooldown: number, session_budget_odin: number, session_budget_utility: number, health_timeout: number, };
+
+export type GatewayPatch = { wake: boolean | null, hold: boolean | null, queue_limit: number | null, odin_ttl: number | null, odin_cooldown: number | null, session_budget_odin: number | null, session_budget_utility: number | null, health_timeout: number | null, 
+/**
+ * Address and port. Another address than the loopback needs a key first.
+ */
+listen: string | null, };
+
+export type PauseRequest = { paused: boolean, };
+
+export type NewKeyRequest = { name: string, 
+/**
+ * Null: every agent.
+ */
+agents: Array<string> | null, };
+
+export type KeyRequest = { name: string, };
+
+export type KeyText = { name: string, key: string, };
+
+export type Tool = "opencode" | "oh-my-opencode" | "codex" | "claude-code" | "zed" | "continue" | "cline" | "aider";
+
+export type ToolRequest = { tool: Tool, 
+/**
+ * Write a project's `.opencode/` instead of the user's own configuration.
+ */
+project: string | null, 
+/**
+ * The primary: an agent's name, or "cloud:PROVIDER/MODEL". Null leaves what is there.
+ */
+primary: string | null, 
+/**
+ * Which gateway key the tool shall use; null: none.
+ */
+key: string | null, };
+
+export type ToolConfig = { tool: Tool, 
+/**
+ * "OpenCode".
+ */
+title: string, 
+/**
+ * The file it belongs into; null where the tool has no file of its own (settings in its window, variables).
+ */
+path: string | null, 
+/**
+ * The lines to copy, whole.
+ */
+text: string, 
+/**
+ * What Asgard would write: a unified diff against the file as it is; null where it does not write this tool's.
+ */
+diff: string | null, 
+/**
+ * Nothing would change.
+ */
+same: boolean, 
+/**
+ * In one line each: what to know before using it.
+ */
+notes: Array<string>, };
+
+export type ToolConfigs = { tools: Array<ToolConfig>, };
+
+export type ToolWritten = { path: string, 
+/**
+ * Where the file as it was is kept; null where there was none.
+ */
+backup: string | null, same: boolean, };
+
+export type BenchRequest = { agent: string, };
+
+export type BenchLine = { agent: string, 
+/**
+ * 1 to 5; 0 in the last line.
+ */
+prompt: number, of: number, first_token_seconds: number | null, tokens_per_second: number | null, tokens: number | null, 
+/**
+ * The medians are in this line.
+ */
+done: boolean, 
+/**
+ * A prompt that got no answer.
+ */
+error: string | null, };
+
 export type EventsRequest = { limit: number, };
 
 export type Events = { events: Array<Event>, };

@@ -7,12 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bifrost::{Bound, Dispatch, Gateway, Lease, Model, Refusal, Settings, Wanted, route};
+use bifrost::{
+    Asked, Bound, Client, Control, ControlAnswer, Dispatch, Gateway, Lease, Model, Presented, Record,
+    Refusal, Settings, Waiting, Wanted, route,
+};
+use domain::schedule::Place;
 use domain::secret::Secret;
 use domain::{AgentName, AgentState};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Every wait ends: a test that hangs says where.
@@ -32,8 +37,10 @@ pub struct Fake {
     pub refuse: Mutex<Option<Refusal>>,
     max_seconds: Option<u64>,
     their_name: Option<String>,
-    /// Nobody is ever given a lease: the queue of a busy agent.
+    /// Nobody is given a lease at once: the queue of a busy agent, and who waits in it.
     queue: bool,
+    pub waiting: Mutex<Vec<Waiter>>,
+    pub records: Mutex<Vec<Record>>,
     returned: mpsc::UnboundedSender<&'static str>,
 }
 
@@ -47,30 +54,72 @@ impl Drop for Told {
 
 #[async_trait]
 impl Dispatch for Fake {
-    async fn models(&self) -> Vec<Model> {
-        self.models.clone()
+    fn models(&self) -> Arc<[Model]> {
+        self.models.clone().into()
     }
 
-    async fn lease(&self, wanted: &Wanted) -> Result<Lease, Refusal> {
+    fn admit(&self, presented: &Presented<'_>) -> Result<Client, Refusal> {
+        let name = presented.user_agent.unwrap_or("unknown").into();
+        Ok(Client { name, person: false, agents: None })
+    }
+
+    async fn control(&self, _: Control, _: &Client) -> ControlAnswer {
+        ControlAnswer::Refused(Refusal::UnknownModel { message: "There is no such agent.".to_owned() })
+    }
+
+    async fn status(&self) -> Value {
+        json!({"active_profile": "standard"})
+    }
+
+    async fn metrics(&self) -> String {
+        "bifrost_up 1\n".to_owned()
+    }
+
+    fn record(&self, record: Record) {
+        self.records.lock().unwrap().push(record);
+    }
+
+    fn ask(&self, wanted: &Wanted) -> Asked {
         self.wanted.lock().unwrap().push(wanted.clone());
         if let Some(refusal) = self.refuse.lock().unwrap().clone() {
-            return Err(refusal);
+            return Asked::Refused(refusal);
         }
         let Some(at) = route(&self.models, &wanted.model) else {
-            return Err(Refusal::UnknownModel { message: format!("No agent is called {:?}.", wanted.model) });
+            let message = format!("No agent is called {:?}.", wanted.model);
+            return Asked::Refused(Refusal::UnknownModel { message });
         };
         if self.queue {
-            let _left = Told("queue", self.returned.clone());
-            std::future::pending::<()>().await;
+            let place = Place {
+                agent: self.models[at].id.clone(),
+                place: 1,
+                stage: "Loading".to_owned(),
+                seconds_left: Some(38.0),
+            };
+            let (places, place) = watch::channel(place);
+            let (grant, outcome) = oneshot::channel();
+            self.waiting.lock().unwrap().push(Waiter { places, grant });
+            return Asked::Waiting(Waiting::new(1, place, outcome, Told("queue", self.returned.clone())));
         }
+        Asked::Granted(self.lease_on(at))
+    }
+}
+
+/// One that waits in the queue, in the hands of the test.
+pub struct Waiter {
+    pub places: watch::Sender<Place>,
+    pub grant: oneshot::Sender<Result<Lease, Refusal>>,
+}
+
+impl Fake {
+    /// A lease on the agent at this place.
+    pub fn lease_on(&self, at: usize) -> Lease {
         let agent = self.models[at].id.clone();
         let endpoint = self.endpoints.get(agent.as_str()).cloned().unwrap_or_default();
         let guard = Told("lease", self.returned.clone());
-        let lease = Lease::new(agent, endpoint, Secret::new(KEY), self.max_seconds, guard);
-        Ok(match &self.their_name {
-            Some(name) => lease.with_model(name.clone()),
-            None => lease,
-        })
+        let mut lease = Lease::new(1, agent, endpoint, Secret::new(KEY), guard);
+        lease.max_seconds = self.max_seconds;
+        lease.model.clone_from(&self.their_name);
+        lease
     }
 }
 
@@ -118,6 +167,8 @@ pub async fn rig(with: With) -> Rig {
         ]),
         wanted: Mutex::default(),
         refuse: Mutex::default(),
+        waiting: Mutex::default(),
+        records: Mutex::default(),
         max_seconds: with.max_seconds,
         their_name: with.their_name,
         queue: with.queue,
