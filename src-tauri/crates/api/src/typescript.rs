@@ -177,7 +177,7 @@ pub fn generate() -> String {
     );
     let map = request::map(&config);
     for (name, streams, what) in [
-        ("Requests", false, "Requests with one answer: payload and response."),
+        ("Calls", false, "Requests with one answer: payload and response."),
         ("Streams", true, "Requests answered by a stream: payload and chunk."),
     ] {
         let _ = writeln!(out, "/** {what} */\nexport interface {name} {{");

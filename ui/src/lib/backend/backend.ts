@@ -1,11 +1,13 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
-import type { ApiError, Imported, ImportKind, Neighbours, PictureRequest, Requests, Streams } from "./types";
+import type { Coming } from "./coming";
+import type { ApiError, Calls, Imported, ImportKind, Neighbours, PictureRequest, Streams } from "./types";
 
-export type Command = keyof Requests;
+type Asked = Calls & Omit<Coming, keyof Calls>;
+export type Command = keyof Asked;
 export type StreamCommand = keyof Streams;
-export type Payload<K extends Command> = Requests[K][0];
-export type Answer<K extends Command> = Requests[K][1];
+export type Payload<K extends Command> = Asked[K][0];
+export type Answer<K extends Command> = Asked[K][1];
 export type Chunk<K extends StreamCommand> = Streams[K][1];
 
 export interface OpenStream {

@@ -1186,7 +1186,7 @@ name: string,
 text: string, };
 
 /** Requests with one answer: payload and response. */
-export interface Requests {
+export interface Calls {
   status: [Nothing, Status];
   profiles: [Nothing, Profiles];
   plan: [PlanRequest, Plan];
