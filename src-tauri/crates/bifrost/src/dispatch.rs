@@ -1,7 +1,7 @@
 //! What the gateway asks of the rest of Asgard.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -166,7 +166,8 @@ pub struct Lease {
     pub model: Option<String>,
     /// Why the request waited, in one sentence.
     pub story: Option<String>,
-    _guard: Box<dyn Send>,
+    /// In a lock that is never taken: with it a lease may be lent across threads, whatever the guard is.
+    _guard: Mutex<Box<dyn Send>>,
 }
 
 impl Lease {
@@ -186,7 +187,7 @@ impl Lease {
             max_seconds: None,
             model: None,
             story: None,
-            _guard: Box::new(guard),
+            _guard: Mutex::new(Box::new(guard)),
         }
     }
 }

@@ -4,19 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Either;
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::passing::Passing;
 use crate::refusal::{Body, Problem, json_answer};
-use crate::{Asked, Dispatch, Model, Presented, Settings, Wanted, door, headers, route, upstream, wanted};
+use crate::trip::{Opened, Trip};
+use crate::upstream::{Connection, Pool};
+use crate::{
+    Asked, Client, Dispatch, Lease, Model, Outcome, Presented, Refusal, Settings, Wanted, body, door,
+    headers, route, upstream,
+};
 
 /// What goes to an agent. `/tokenize` and `/detokenize` are beside `/v1` because the servers have them there.
 const INFERENCE: [&str; 8] = [
@@ -30,14 +33,12 @@ const INFERENCE: [&str; 8] = [
     "/detokenize",
 ];
 
-/// How much of a refused body is still read, so that a client in the middle of writing it hears the refusal instead
-/// of a reset connection.
-const LINGER: usize = 64 << 20;
-
 /// What all requests share.
 pub(crate) struct Hall {
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) settings: Settings,
+    pub(crate) pool: Pool,
+    pub(crate) opened: Opened,
     pub(crate) port: u16,
     /// Seconds since the epoch: what `created` of a model is, because the shape wants one.
     pub(crate) since: i64,
@@ -55,7 +56,7 @@ impl Hall {
         let read = matches!(head.method, Method::GET | Method::HEAD);
         if INFERENCE.contains(&path) {
             return if head.method == Method::POST {
-                self.infer(&head, body, address).await.unwrap_or_else(Problem::answer)
+                self.infer(&head, body, address).await
             } else {
                 wrong_method(&head, "POST")
             };
@@ -93,7 +94,7 @@ impl Hall {
             return json_answer(StatusCode::OK, &self.model_object(model));
         }
         let message = format!("No agent is called {id:?}, and none has a model of that id. See /v1/models.");
-        crate::Refusal::UnknownModel { message }.answer()
+        Refusal::UnknownModel { message }.answer()
     }
 
     fn model_object(&self, model: &Model) -> Value {
@@ -109,49 +110,81 @@ impl Hall {
     }
 
     /// The one path to an agent: body, model, lease, agent, answer. Dropped at any point when the client hangs up.
-    async fn infer(
+    async fn infer(&self, head: &Parts, body: Incoming, address: SocketAddr) -> Response<Body> {
+        let presented = presented(&head.headers, address);
+        let path = head.uri.path();
+        let client = match self.dispatch.admit(&presented) {
+            Ok(client) => client,
+            Err(refusal) => {
+                let name = presented.user_agent.and_then(|agent| agent.split_whitespace().next());
+                let mut trip =
+                    Trip::begin(Arc::clone(&self.dispatch), name.unwrap_or("unknown").into(), path);
+                return refused(&mut trip, refusal);
+            }
+        };
+        let mut trip = Trip::begin(Arc::clone(&self.dispatch), Arc::clone(&client.name), path);
+        match self.cross(head, body, client, &mut trip).await {
+            Ok((answer, connection, lease)) => {
+                let (theirs, body) = answer.into_parts();
+                trip.answers(theirs.status);
+                let passing = Passing::new(body, &theirs.headers, connection, lease, trip);
+                let mut ours = Response::new(Either::Right(passing));
+                *ours.status_mut() = theirs.status;
+                *ours.headers_mut() = headers::for_client(theirs.headers);
+                ours
+            }
+            Err(ours) => ours,
+        }
+    }
+
+    /// Up to the head of the agent's answer. The error is the gateway's own answer, already noted in `trip`.
+    async fn cross(
         &self,
         head: &Parts,
         body: Incoming,
-        address: SocketAddr,
-    ) -> Result<Response<Body>, Problem> {
+        client: Client,
+        trip: &mut Trip,
+    ) -> Result<(Response<Incoming>, Connection, Lease), Response<Body>> {
         if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             let message = "The request is compressed, and its model cannot be read. Send it as plain JSON.";
-            return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", message));
+            let problem = Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", message);
+            return Err(noted(trip, Outcome::Refused, problem));
         }
-        let client = match self.dispatch.admit(&presented(&head.headers, address)) {
-            Ok(client) => client,
-            Err(refusal) => return Ok(refusal.answer()),
+        let Some(open) = self.opened.open(self.settings.max_streams) else {
+            return Err(refused(trip, full()));
         };
-        let body = read(body, self.settings.max_body, self.settings.idle).await?;
-        let named = wanted::model_in(&body).map_err(|why| {
-            let message =
-                format!("{why} Send a JSON object with \"model\": an agent's name, as in /v1/models.");
-            Problem {
-                param: Some("model"),
-                ..Problem::request(StatusCode::BAD_REQUEST, "invalid_model", message)
-            }
-        })?;
-        let wanted =
-            Wanted { model: named.model, path: head.uri.path().to_owned(), stream: named.stream, client };
+        trip.holds(open);
+        let held = body::receive(body, &self.settings)
+            .await
+            .map_err(|problem| noted(trip, Outcome::Refused, problem))?;
+        let wanted = Wanted {
+            model: held.named.model.clone(),
+            path: head.uri.path().to_owned(),
+            stream: held.named.stream,
+            client,
+        };
+        trip.asks(&wanted);
         let asked = match self.dispatch.ask(&wanted) {
             Asked::Granted(lease) => Ok(lease),
             Asked::Refused(refusal) => Err(refusal),
-            Asked::Waiting(waiting) => waiting.wait().await,
+            Asked::Waiting(waiting) => {
+                trip.waits(&waiting);
+                waiting.wait().await
+            }
         };
         let lease = match asked {
             Ok(lease) => lease,
-            Err(refusal) => return Ok(refusal.answer()),
+            Err(refusal) => {
+                let models = self.dispatch.models();
+                let means = route(&models, &wanted.model).and_then(|at| models.get(at));
+                trip.means(means.map(|model| &model.id));
+                return Err(refused(trip, refusal));
+            }
         };
+        trip.granted(&lease);
 
-        let body = match &lease.model {
-            Some(theirs) => wanted::renamed(&body, &named.at, theirs),
-            None => body,
-        };
-        let started = Instant::now();
-        let target = head.uri.path_and_query().map_or(head.uri.path(), |target| target.as_str());
-        let asked =
-            upstream::ask(&lease.endpoint, target, headers::for_agent(&head.headers, &lease.key), body);
+        let headers = headers::for_agent(&head.headers, &lease.key);
+        let asked = upstream::ask(&self.pool, &lease, &head.uri, headers, held);
         let agent = lease.agent.proper();
         let answered = match lease.max_seconds {
             None => asked.await,
@@ -160,21 +193,40 @@ impl Hall {
                     let message = format!(
                         "{agent} did not answer within {seconds} s. Ask for less, or raise the limit."
                     );
-                    Problem::server(StatusCode::GATEWAY_TIMEOUT, "agent_too_slow", message)
+                    let problem = Problem::server(StatusCode::GATEWAY_TIMEOUT, "agent_too_slow", message);
+                    noted(trip, Outcome::Broken, problem)
                 })?
             }
         };
-        let (answer, connection) = answered.map_err(|why| {
-            tracing::warn!(agent = %lease.agent, "{agent} {why}.");
-            let message = format!("{agent} {why}. See its log: asgard logs {}", lease.agent);
-            Problem::server(StatusCode::BAD_GATEWAY, "agent_unreachable", message)
-        })?;
-        let (theirs, body) = answer.into_parts();
-        let mut ours = Response::new(Either::Right(Passing::new(body, connection, lease, started)));
-        *ours.status_mut() = theirs.status;
-        *ours.headers_mut() = headers::for_client(&theirs.headers);
-        Ok(ours)
+        match answered {
+            Ok((answer, connection)) => Ok((answer, connection, lease)),
+            Err(why) => {
+                tracing::warn!(agent = %lease.agent, "{agent} {why}.");
+                let message = format!("{agent} {why}. See its log: asgard logs {}", lease.agent);
+                let problem = Problem::server(StatusCode::BAD_GATEWAY, "agent_unreachable", message);
+                Err(noted(trip, Outcome::Broken, problem))
+            }
+        }
     }
+}
+
+fn noted(trip: &mut Trip, outcome: Outcome, problem: Problem) -> Response<Body> {
+    trip.answers(problem.status);
+    trip.ends(outcome, Some(problem.message.clone()));
+    problem.answer()
+}
+
+fn refused(trip: &mut Trip, refusal: Refusal) -> Response<Body> {
+    let why = refusal.message().to_owned();
+    let answer = refusal.answer();
+    trip.answers(answer.status());
+    trip.ends(Outcome::Refused, Some(why));
+    answer
+}
+
+fn full() -> Refusal {
+    let message = "The gateway has as many requests open as it may have. Try again in a moment.".to_owned();
+    Refusal::Busy { message, retry_after: 1 }
 }
 
 fn presented(headers: &HeaderMap, address: SocketAddr) -> Presented<'_> {
@@ -191,59 +243,4 @@ fn presented(headers: &HeaderMap, address: SocketAddr) -> Presented<'_> {
 fn wrong_method(head: &Parts, allowed: &'static str) -> Response<Body> {
     let message = format!("{} is not for {}. Use {allowed}.", head.uri.path(), head.method);
     Problem::request(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message).answer_allowing(allowed)
-}
-
-/// The whole body, if it is at most `max` bytes and no pause in it is longer than `idle`.
-async fn read(mut body: Incoming, max: usize, idle: Duration) -> Result<Bytes, Problem> {
-    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > max {
-        linger(body, idle);
-        return Err(too_large(max));
-    }
-    // What is declared is not yet sent: room is made for it as it comes.
-    let mut bytes = BytesMut::with_capacity(declared.min(1 << 20));
-    loop {
-        let Ok(frame) = tokio::time::timeout(idle, body.frame()).await else {
-            let message =
-                format!("The request stopped arriving for {} s. Send it again.", idle.as_secs_f32());
-            return Err(Problem::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", message));
-        };
-        match frame {
-            None => return Ok(bytes.freeze()),
-            Some(Err(e)) => {
-                let message = format!("The request could not be read to its end ({e}). Send it again.");
-                return Err(Problem::request(StatusCode::BAD_REQUEST, "broken_request", message));
-            }
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if bytes.len() + data.len() > max {
-                    linger(body, idle);
-                    return Err(too_large(max));
-                }
-                bytes.extend_from_slice(&data);
-            }
-        }
-    }
-}
-
-fn too_large(max: usize) -> Problem {
-    let message = format!(
-        "The request is larger than {} MB. Send less, or raise the gateway's limit.",
-        max.div_ceil(1 << 20)
-    );
-    Problem::request(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
-}
-
-/// Throws away what still comes of a refused body while the refusal is on its way; up to a limit, then the connection
-/// is closed on whoever still writes.
-fn linger(mut body: Incoming, idle: Duration) {
-    tokio::spawn(async move {
-        let mut thrown = 0;
-        while let Ok(Some(Ok(frame))) = tokio::time::timeout(idle, body.frame()).await {
-            thrown += frame.data_ref().map_or(0, Bytes::len);
-            if thrown > LINGER {
-                return;
-            }
-        }
-    });
 }

@@ -1,5 +1,6 @@
 //! Which headers pass.
 
+use bytes::Bytes;
 use domain::secret::Secret;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -22,35 +23,32 @@ const NOT_FORWARDED: [HeaderName; 8] = [
     HeaderName::from_static("x-asgard-face"),
 ];
 
-fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            !HOP_BY_HOP.contains(&name) && !name.starts_with("proxy-") && !named.iter().any(|n| n == name)
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .fold(HeaderMap::new(), |mut kept, (name, value)| {
-            kept.append(name, value);
-            kept
-        })
+/// Whether a header passes, given what `Connection` names.
+fn passes(name: &HeaderName, named: &[HeaderValue]) -> bool {
+    let name = name.as_str();
+    let is_named = |value: &HeaderValue| {
+        value.as_bytes().split(|&b| b == b',').any(|n| n.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    };
+    !HOP_BY_HOP.contains(&name) && !name.starts_with("proxy-") && !named.iter().any(is_named)
+}
+
+fn connection(headers: &HeaderMap) -> Vec<HeaderValue> {
+    headers.get_all(header::CONNECTION).iter().cloned().collect()
 }
 
 /// What the agent is sent. `key` in place of whatever the client had for the gateway.
 pub(crate) fn for_agent(client: &HeaderMap, key: &Secret) -> HeaderMap {
-    let mut headers = without_hop_by_hop(client);
-    for name in NOT_FORWARDED {
-        headers.remove(name);
+    let named = connection(client);
+    // With room for the two that are added.
+    let mut headers = HeaderMap::with_capacity(client.len() + 2);
+    for (name, value) in client {
+        if !NOT_FORWARDED.contains(name) && passes(name, &named) {
+            headers.append(name, value.clone());
+        }
     }
     if !key.is_empty()
-        && let Ok(mut bearer) = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
+        && let Ok(mut bearer) =
+            HeaderValue::from_maybe_shared(Bytes::from(["Bearer ", key.reveal()].concat()))
     {
         bearer.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, bearer);
@@ -60,15 +58,17 @@ pub(crate) fn for_agent(client: &HeaderMap, key: &Secret) -> HeaderMap {
 
 /// What the client is sent. A server's CORS headers stay here: llama.cpp sends some to everybody, and they would open
 /// to web pages what [`door`](crate::door) closes.
-pub(crate) fn for_client(agent: &HeaderMap) -> HeaderMap {
-    let mut headers = without_hop_by_hop(agent);
-    headers.remove(ORIGIN_OF_ANSWER);
-    let cors: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
-    for name in cors {
-        headers.remove(name);
+pub(crate) fn for_client(mut agent: HeaderMap) -> HeaderMap {
+    let named = connection(&agent);
+    let stays = |name: &HeaderName| {
+        !passes(name, &named) || *name == ORIGIN_OF_ANSWER || name.as_str().starts_with("access-control-")
+    };
+    // Most answers have one that stays or two: they are taken out of what came.
+    let stay: Vec<HeaderName> = agent.keys().filter(|name| stays(name)).cloned().collect();
+    for name in stay {
+        agent.remove(name);
     }
-    headers
+    agent
 }
 
 #[cfg(test)]
@@ -130,6 +130,6 @@ mod tests {
             ("content-length", "3"),
             ("server", "llama.cpp"),
         ]);
-        assert_eq!(for_client(&sent), map(&[("content-length", "3"), ("server", "llama.cpp")]));
+        assert_eq!(for_client(sent), map(&[("content-length", "3"), ("server", "llama.cpp")]));
     }
 }

@@ -13,15 +13,19 @@
 //! a pool of connections (on the loopback a new one costs nothing, and a request never meets one that its server was
 //! just closing); a time-out on an answer under way (a model may think for as long as it likes).
 
+mod body;
 mod dispatch;
 mod door;
 mod handle;
 mod headers;
+mod meter;
 mod passing;
 mod refusal;
 mod route;
 mod server;
 mod socket;
+mod spool;
+mod trip;
 mod upstream;
 mod wanted;
 

@@ -5,23 +5,38 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-use crate::Lease;
+use crate::trip::Trip;
 use crate::upstream::Connection;
+use crate::{Lease, Outcome};
 
 /// The body of an agent's answer as it arrives, one chunk at a time: the next is read when the last was taken, so a
 /// slow client slows the agent and nothing piles up here.
 ///
-/// Dropping it, by its end or because the client hung up, closes the connection to the agent and gives the lease back.
+/// Dropping it before its end, because the client hung up, closes the connection to the agent. However it ends, the
+/// lease goes back and the request's record is written.
 pub(crate) struct Passing {
     answer: Incoming,
     deadline: Option<Pin<Box<Sleep>>>,
-    broken: Option<Broken>,
+    state: State,
+    /// Server-sent events: they can say in their own way that no more will come.
+    events: bool,
+    connection: Option<Connection>,
+    trip: Trip,
     // The order matters: the agent hears of the end before the schedule does.
-    _connection: Connection,
     lease: Lease,
+}
+
+enum State {
+    Flowing,
+    /// The reason is told in the stream itself first.
+    Telling(Broken),
+    Broken(Broken),
+    Over,
 }
 
 /// Why an answer ends early. The client's connection is broken off with it: an end that looks like a good one would
@@ -38,20 +53,67 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Passing {
-    pub(crate) fn new(answer: Incoming, connection: Connection, lease: Lease, started: Instant) -> Self {
+    /// `headers` are the answer's own.
+    pub(crate) fn new(
+        answer: Incoming,
+        headers: &HeaderMap,
+        connection: Connection,
+        lease: Lease,
+        trip: Trip,
+    ) -> Self {
         let deadline = lease
             .max_seconds
-            .and_then(|seconds| started.checked_add(Duration::from_secs(seconds)))
+            .and_then(|seconds| trip.leased_at().checked_add(Duration::from_secs(seconds)))
             .map(|at| Box::pin(tokio::time::sleep_until(at)));
-        Self { answer, deadline, broken: None, _connection: connection, lease }
+        let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+        let events = kind.starts_with(b"text/event-stream") && answer.size_hint().exact().is_none();
+        Self { answer, deadline, state: State::Flowing, events, connection: Some(connection), trip, lease }
     }
 
     fn break_off(&mut self, why: String, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         tracing::warn!(agent = %self.lease.agent, "{why}");
-        self.broken = Some(Broken(why));
+        if let Some(connection) = self.connection.take() {
+            connection.broken();
+        }
+        self.trip.ends(Outcome::Broken, Some(why.clone()));
+        let broken = Broken(why);
+        if self.events {
+            let last = told(&broken);
+            self.state = State::Telling(broken);
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        self.state = State::Broken(broken);
         // Not at once: what has arrived before is still on its way out, and is flushed when there is nothing to do.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The agent has said everything.
+    fn over(&mut self) {
+        self.state = State::Over;
+        if let Some(connection) = self.connection.take() {
+            connection.give_back();
+        }
+        self.trip.ends(Outcome::Done, None);
+    }
+
+    /// The next frame of the answer, reading from the agent as long as there is anything to read.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            let frame = match Pin::new(&mut self.answer).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    if let Some(connection) = &mut self.connection {
+                        connection.drive(cx);
+                    }
+                    std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx))
+                }
+            };
+            // Trailers belong to the connection they came on.
+            if !matches!(&frame, Some(Ok(frame)) if !frame.is_data()) {
+                return Poll::Ready(frame);
+            }
+        }
     }
 }
 
@@ -63,8 +125,15 @@ impl Body for Passing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = &self.broken {
-            return Poll::Ready(Some(Err(broken.clone())));
+        match &self.state {
+            State::Flowing => {}
+            State::Telling(broken) => {
+                self.state = State::Broken(broken.clone());
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            State::Broken(broken) => return Poll::Ready(Some(Err(broken.clone()))),
+            State::Over => return Poll::Ready(None),
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
@@ -72,27 +141,46 @@ impl Body for Passing {
             let why = format!("The answer of {} took longer than it may.", self.lease.agent.proper());
             return self.break_off(why, cx);
         }
-        loop {
-            return match Pin::new(&mut self.answer).poll_frame(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
-                // Trailers belong to the connection they came on.
-                Poll::Ready(Some(Ok(frame))) if !frame.is_data() => continue,
-                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
-                Poll::Ready(Some(Err(e))) => {
-                    let why =
-                        format!("{} broke off in the middle of an answer ({e}).", self.lease.agent.proper());
-                    self.break_off(why, cx)
-                }
-            };
+        match std::task::ready!(self.poll_answer(cx)) {
+            None => {
+                self.over();
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(e)) => {
+                let why =
+                    format!("{} broke off in the middle of an answer ({e}).", self.lease.agent.proper());
+                self.break_off(why, cx)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken.is_none() && self.answer.is_end_stream()
+        match self.state {
+            State::Flowing => self.answer.is_end_stream(),
+            State::Over => true,
+            State::Telling(_) | State::Broken(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         self.answer.size_hint()
     }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // An answer of known length is not asked for more when its last byte is there.
+        if matches!(self.state, State::Flowing) && self.answer.is_end_stream() {
+            self.over();
+        }
+    }
+}
+
+/// The reason as an event, after a line that may be half.
+fn told(broken: &Broken) -> Bytes {
+    let error = serde_json::json!({"error": {
+        "message": broken.0, "type": "server_error", "code": "agent_broke_off", "param": null,
+    }});
+    Bytes::from(format!("\n\ndata: {error}\n\n"))
 }

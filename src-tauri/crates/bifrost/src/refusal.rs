@@ -41,6 +41,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What happened, as the client is told.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::UnknownModel { message }
+            | Self::Asleep { message, .. }
+            | Self::Busy { message, .. }
+            | Self::TooOften { message, .. }
+            | Self::DoesNotFit { message }
+            | Self::NotInTime { message }
+            | Self::NoKey { message }
+            | Self::NotAllowed { message }
+            | Self::QueueFull { message, .. }
+            | Self::Failed { message, .. } => message,
+        }
+    }
+
     pub(crate) fn answer(self) -> Response<Body> {
         match self {
             Self::UnknownModel { message } => Problem {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +21,12 @@ use tokio::task::JoinSet;
 use crate::Dispatch;
 use crate::handle::Hall;
 use crate::socket::{Cut, Socket};
+use crate::trip::Opened;
+use crate::upstream::Pool;
 
 /// All headers of a request together. What is longer is answered with 431.
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
-/// How long a connection may be quiet before its next request's head is there.
-const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long answers under way may go on when the gateway is told to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A pause after a failed accept: where file handles ran out, trying at once would only burn a core.
@@ -42,16 +43,29 @@ pub struct Settings {
     pub idle: Duration,
     /// How many connections may be open at once; one more is told so and closed.
     pub max_connections: usize,
+    /// How many requests for agents may be open at once, answers under way included; one more gets 503.
+    pub max_streams: usize,
+    /// How long a connection may be quiet before its next request's head is there.
+    pub head: Duration,
+    /// The least that a request's body must bring on the average after [`idle`](Self::idle), in bytes per second: who
+    /// sends one byte in every pause is not waited for either.
+    pub slowest: u32,
+    /// Where bodies that are held in a file have it; none: the system's folder for temporary files.
+    pub spool_folder: Option<PathBuf>,
 }
 
 impl Default for Settings {
-    /// A body of 32 MB holds a full context of any agent with a few pictures in it.
+    /// A body of 96 MB holds a picture of 50 MB, which is a third larger as text, beside a full context.
     fn default() -> Self {
         Self {
-            max_body: 32 << 20,
+            max_body: 96 << 20,
             allowed_hosts: Vec::new(),
             idle: Duration::from_secs(30),
-            max_connections: 256,
+            max_connections: 1024,
+            max_streams: 512,
+            head: Duration::from_mins(1),
+            slowest: 4 << 10,
+            spool_folder: None,
         }
     }
 }
@@ -109,13 +123,23 @@ impl Bound {
     ) {
         let places = Arc::new(Semaphore::new(settings.max_connections));
         let since = jiff::Timestamp::now().as_second();
-        let hall = Arc::new(Hall { dispatch, settings, port: self.address.port(), since });
+        let hall = Arc::new(Hall {
+            dispatch,
+            settings,
+            pool: Pool::default(),
+            opened: Opened::default(),
+            port: self.address.port(),
+            since,
+        });
         let (farewell, ending) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let pool = hall.pool.clone();
+        let mut tidy = pin!(pool.tidy());
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
+                () = &mut tidy => {}
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Err(e) => {
@@ -152,6 +176,7 @@ async fn converse(
 ) {
     let _ = stream.set_nodelay(true);
     let (cut, old) = (Cut::default(), Arc::new(AtomicBool::new(false)));
+    let head = hall.settings.head;
     let service = {
         let old = Arc::clone(&old);
         service_fn(move |request: Request<Incoming>| {
@@ -162,7 +187,7 @@ async fn converse(
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)

@@ -1,72 +1,271 @@
-//! One request to an agent, on a connection of its own.
+//! Connections to the agents.
 
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use domain::secret::Secret;
 use http::header::{HOST, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::Lease;
+use crate::body::{Held, Sent};
 
 /// A server on this machine takes a connection at once or not at all. After that nothing is timed.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection may lie unused. Servers close theirs after five seconds (uvicorn, llama.cpp): one that is
+/// used again before that never meets a server that is just closing it.
+const IDLE: Duration = Duration::from_secs(2);
+/// How many unused connections are kept to one agent.
+const SPARE: usize = 32;
+/// The longest head of an answer, and the most that is read ahead of the client.
+const BUFFER: usize = 64 << 10;
+const MAX_HEADERS: usize = 128;
 
-/// The connection under an answer. Dropping it closes it at once, which is how an agent learns that nobody listens any
-/// more and stops generating.
-pub(crate) struct Connection(JoinHandle<()>);
+type Driver = http1::Connection<TokioIo<TcpStream>, Sent>;
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
+/// The unused connections, by the agents' addresses.
+///
+/// A request never costs an answer because of them: one whose server has closed it is seen before a byte is written,
+/// and the request goes out on a new one. A request of which a byte may have been sent is never sent again.
+#[derive(Clone, Default)]
+pub(crate) struct Pool(Arc<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    spare: Mutex<HashMap<Arc<str>, Vec<Spare>>>,
+    /// Something lies on an empty shelf.
+    filled: Notify,
+}
+
+struct Spare {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    fn spare(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Spare>>> {
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one that was used last: the others may then grow old and go.
+    fn take(&self, lease: &Lease) -> Option<Connection> {
+        let mut spare = self.spare();
+        let here = spare.get_mut(&lease.endpoint)?;
+        // Another key is another start of the agent: what was connected to the one before is of no use.
+        if here.last().is_some_and(|last| last.connection.key != lease.key) {
+            here.clear();
+        }
+        let newest = here.pop()?;
+        if newest.since.elapsed() < IDLE {
+            return Some(newest.connection);
+        }
+        here.clear();
+        None
+    }
+
+    fn put(&self, connection: Connection) {
+        let mut spare = self.spare();
+        let first = spare.is_empty();
+        let here = spare.entry(Arc::clone(&connection.endpoint)).or_default();
+        if here.len() < SPARE {
+            here.push(Spare { connection, since: Instant::now() });
+        }
+        drop(spare);
+        if first {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Forgets what is connected to an agent that broke off or cannot be reached.
+    fn forget(&self, endpoint: &str) {
+        self.spare().remove(endpoint);
+    }
+
+    /// Closes what lay unused for too long, for as long as it is polled.
+    pub(crate) async fn tidy(&self) {
+        loop {
+            let filled = self.0.filled.notified();
+            if self.spare().is_empty() {
+                filled.await;
+            }
+            tokio::time::sleep(IDLE).await;
+            self.spare().retain(|_, here| {
+                here.retain(|spare| spare.since.elapsed() < IDLE);
+                !here.is_empty()
+            });
+        }
     }
 }
 
-/// Sends the bytes and waits for the head of the answer. The error is the rest of a sentence that starts with the
+/// The connection under an answer. Nothing drives it but the one who reads the answer, in the same task, so that a
+/// chunk passes without waking another thread.
+///
+/// Dropping it closes it at once, which is how an agent learns that nobody listens any more and stops generating.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Sent>,
+    /// None when the connection has ended.
+    driver: Option<Box<Driver>>,
+    endpoint: Arc<str>,
+    key: Secret,
+    host: HeaderValue,
+    prefix: Box<str>,
+    pool: Pool,
+}
+
+impl Connection {
+    async fn open(pool: &Pool, lease: &Lease) -> Result<Self, String> {
+        let endpoint = &lease.endpoint;
+        let (authority, prefix) =
+            parse(endpoint).ok_or_else(|| format!("has an address that is none: {endpoint:?}"))?;
+        let connect = TcpStream::connect(&*authority);
+        let stream = match tokio::time::timeout(CONNECT, connect).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return Err(format!("cannot be reached at {authority} ({e})")),
+            Err(_) => {
+                return Err(format!(
+                    "did not take a connection at {authority} within {} s",
+                    CONNECT.as_secs()
+                ));
+            }
+        };
+        // Small chunks in both directions: waiting to fill a packet would be felt in every token.
+        let _ = stream.set_nodelay(true);
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| format!("could not be spoken to at {authority} ({e})"))?;
+        let host =
+            HeaderValue::from_str(&authority).map_err(|e| format!("has an address that is none ({e})"))?;
+        Ok(Self {
+            sender,
+            driver: Some(Box::new(driver)),
+            endpoint: Arc::clone(endpoint),
+            key: lease.key.clone(),
+            host,
+            prefix: prefix.into(),
+            pool: pool.clone(),
+        })
+    }
+
+    /// Reads and writes what can be read and written now.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            // How it ended is told by the answer's body.
+            self.driver = None;
+        }
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<Sent>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Sent>>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        poll_fn(|cx| {
+            if let Some(running) = driver
+                && Pin::new(running).poll(cx).is_ready()
+            {
+                *driver = None;
+            }
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// For the next request, if the connection can carry one: the answer was read to its end, and the server keeps
+    /// it open. Else it is closed.
+    pub(crate) fn give_back(mut self) {
+        // Nobody waits for it now; who takes it next polls it with a waker of its own.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        if self.driver.is_some() && self.sender.is_ready() {
+            let pool = self.pool.clone();
+            pool.put(self);
+        }
+    }
+
+    /// Closed, and the other unused ones to the same agent with it.
+    pub(crate) fn broken(self) {
+        self.pool.forget(&self.endpoint);
+    }
+}
+
+/// Sends what is held and waits for the head of the answer. The error is the rest of a sentence that starts with the
 /// agent's name.
 pub(crate) async fn ask(
-    endpoint: &str,
-    path_and_query: &str,
+    pool: &Pool,
+    lease: &Lease,
+    target: &Uri,
     headers: HeaderMap,
-    body: Bytes,
+    held: Held,
 ) -> Result<(Response<Incoming>, Connection), String> {
-    let (authority, prefix) =
-        parse(endpoint).ok_or_else(|| format!("has an address that is none: {endpoint:?}"))?;
-    let connect = TcpStream::connect(&*authority);
-    let stream = match tokio::time::timeout(CONNECT, connect).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(format!("cannot be reached at {authority} ({e})")),
-        Err(_) => {
-            return Err(format!("did not take a connection at {authority} within {} s", CONNECT.as_secs()));
+    let mut body = Some(held.sent(lease.model.as_deref()));
+    let mut headers = Some(headers);
+    loop {
+        let spare = pool.take(lease);
+        let fresh = spare.is_none();
+        let mut connection = match spare {
+            Some(spare) => spare,
+            None => Connection::open(pool, lease).await.inspect_err(|_| pool.forget(&lease.endpoint))?,
+        };
+        if !fresh && !connection.is_alive() {
+            continue;
         }
-    };
-    // Small chunks in both directions: waiting to fill a packet would be felt in every token.
-    let _ = stream.set_nodelay(true);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| format!("could not be spoken to at {authority} ({e})"))?;
-    let connection = Connection(tokio::spawn(async move {
-        // Its error reaches the reader of the answer too, who says it with the agent's name.
-        let _ = connection.await;
-    }));
-
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = format!("{prefix}{path_and_query}")
-        .parse()
-        .map_err(|e| format!("cannot be asked for this path ({e})"))?;
-    *request.headers_mut() = headers;
-    let host = HeaderValue::from_str(&authority).map_err(|e| format!("has an address that is none ({e})"))?;
-    request.headers_mut().insert(HOST, host);
-    let answer =
-        sender.send_request(request).await.map_err(|e| format!("broke off before it answered ({e})"))?;
-    if answer.status().is_informational() {
-        return Err(format!("answered with {}, which is not an answer", answer.status()));
+        let mut request = Request::new(body.take().unwrap_or_default());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = address(&connection.prefix, target)?;
+        *request.headers_mut() = headers.take().unwrap_or_default();
+        request.headers_mut().insert(HOST, connection.host.clone());
+        match connection.send(request).await {
+            Ok(answer) if answer.status().is_informational() => {
+                return Err(format!("answered with {}, which is not an answer", answer.status()));
+            }
+            Ok(answer) => return Ok((answer, connection)),
+            Err(mut failed) => match failed.take_message() {
+                // Nothing of it was written: the server had just closed this one.
+                Some(unsent) if !fresh => {
+                    let (head, unsent) = unsent.into_parts();
+                    (headers, body) = (Some(head.headers), Some(unsent));
+                }
+                _ => {
+                    let why = failed.into_error();
+                    connection.broken();
+                    return Err(format!("broke off before it answered ({why})"));
+                }
+            },
+        }
     }
-    Ok((answer, connection))
+}
+
+impl Connection {
+    /// Whether the server still keeps it open, as far as can be known without asking it.
+    fn is_alive(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+/// The target as the agent's server knows it: below the prefix of its address.
+fn address(prefix: &str, target: &Uri) -> Result<Uri, String> {
+    let path = target.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if prefix.is_empty() {
+        return Ok(Uri::from(path));
+    }
+    format!("{prefix}{path}").parse().map_err(|e| format!("cannot be asked for this path ({e})"))
 }
 
 /// `http://127.0.0.1:8001/prefix/` becomes `127.0.0.1:8001` and `/prefix`. Anything but plain HTTP is not spoken here.
