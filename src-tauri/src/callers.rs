@@ -42,6 +42,8 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Health(_)
         | Request::Logs(_)
         | Request::Events(_)
+        | Request::Requests(_)
+        | Request::ExportRequests(_)
         | Request::History(_)
         | Request::AgentHistory(_)
         | Request::ExportPicture(_)

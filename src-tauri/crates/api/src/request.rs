@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::{
-    activity, agents, chat, doctor, history, images, models, neighbours, plans, settings, stacks, status,
+    activity, agents, chat, doctor, gateway, history, images, models, neighbours, plans, settings, stacks,
+    status,
 };
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
@@ -68,6 +69,10 @@ requests! {
     Logs(agents::LogsRequest) -> agents::LogTail;
     /// The latest events, newest first.
     Events(activity::EventsRequest) -> activity::Events;
+    /// Who waits for an agent, who uses one, and what became of the others.
+    Requests(gateway::RequestsQuery) -> gateway::Requests;
+    /// Every request that is kept, as a table.
+    ExportRequests(gateway::ExportRequestsRequest) -> gateway::NamedText;
     /// What each pool was used for, drawn and in words.
     History(history::HistoryRequest) -> history::History;
     /// What the agents' servers said of themselves, each figure a small picture.

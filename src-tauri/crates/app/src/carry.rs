@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::{duration, happened};
 use crate::errand::{Errand, clear_intent, words_begin, words_done, write_intent};
 use crate::leases::Leases;
+use crate::record::Recorder;
 use crate::run_loop::{Answer, Loop};
 use crate::state::{Event, State};
 use crate::wake;
@@ -33,6 +34,7 @@ pub(crate) struct Ctx {
     pub(crate) world: Arc<World>,
     pub(crate) state: Loop,
     pub(crate) leases: Leases,
+    pub(crate) recorder: Recorder,
 }
 
 /// Why a step did not come to its end.

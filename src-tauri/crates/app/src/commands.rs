@@ -26,7 +26,7 @@ use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
-    doctor, editing, estimating, health, history, images, neighbours, stacks, view, what_if, yielding,
+    doctor, editing, estimating, health, history, images, neighbours, record, stacks, view, what_if, yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -111,6 +111,10 @@ impl App {
             Request::Events(asked) => {
                 let all = ctx.state.state().events.clone();
                 json(Events { events: all.iter().take(asked.limit as usize).cloned().collect() })
+            }
+            Request::Requests(asked) => json(ctx.recorder.page(&asked).await?),
+            Request::ExportRequests(asked) => {
+                json(record::export(&ctx.recorder, &asked, Timestamp::now()).await?)
             }
             Request::History(asked) => json(history::pools(ctx, asked).await?),
             Request::AgentHistory(asked) => json(history::agents(ctx, asked).await?),

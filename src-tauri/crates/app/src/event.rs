@@ -132,4 +132,6 @@ pub(crate) enum Event {
     Yielded(Option<Yielded>),
     Happened(ActivityEvent),
     ChatsChanged,
+    /// Requests came, moved or ended, since the last of these.
+    RequestsChanged,
 }

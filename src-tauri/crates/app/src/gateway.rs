@@ -97,6 +97,7 @@ pub(crate) async fn run(app: App, listen: SocketAddr) {
             },
         }
     }
+    app.ctx.recorder.flush().await;
     app.ended.send_replace(true);
 }
 

@@ -35,6 +35,7 @@ mod preview;
 mod probe;
 mod reading;
 mod ready;
+mod record;
 mod recover;
 mod run_loop;
 mod sse;

@@ -33,6 +33,7 @@ use crate::commands::App;
 use crate::gateway::{self, Port};
 use crate::here::Here;
 use crate::leases::Leases;
+use crate::record::Recorder;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
 use crate::telemetry::{self, Lookers};
@@ -234,7 +235,8 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     }
     let (handle, pending) = run_loop::prepare(state);
     let leases = Leases::new(handle.clone());
-    let ctx = Ctx { world, state: handle, leases };
+    let recorder = Recorder::new(world.database.clone());
+    let ctx = Ctx { world, state: handle, leases, recorder };
     tokio::spawn(pending.run(ctx.clone()));
 
     let lookers = Lookers::default();
@@ -254,6 +256,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     for engine in ctx.world.engines() {
         tokio::spawn(listen_to(ctx.clone(), engine));
     }
+    tokio::spawn(ctx.recorder.clone().run(ctx.state.clone(), lookers.clone()));
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
     crate::learning::recall(&ctx).await;

@@ -233,8 +233,8 @@ pub(crate) struct State {
     pub(crate) yielded: Option<Arc<Yielded>>,
     pub(crate) notices: BTreeMap<&'static str, Notice>,
     pub(crate) events: Arc<Vec<ActivityEvent>>,
-    /// Counts what is not in the state itself (chats), so that readers know to fetch.
-    pub(crate) chats: u64,
+    /// Counts what is not in the state itself (chats, requests), so that readers know to fetch.
+    pub(crate) elsewhere: u64,
 }
 
 const EVENTS_KEPT: usize = 200;
@@ -277,7 +277,7 @@ impl State {
             yielded: None,
             notices: BTreeMap::new(),
             events: Arc::default(),
-            chats: 0,
+            elsewhere: 0,
         }
     }
 
@@ -503,7 +503,7 @@ impl State {
                 events.truncate(EVENTS_KEPT);
                 self.events = Arc::new(events);
             }
-            Event::ChatsChanged => self.chats += 1,
+            Event::ChatsChanged | Event::RequestsChanged => self.elsewhere += 1,
         }
         self.revision += 1;
         true

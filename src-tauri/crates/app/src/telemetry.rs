@@ -35,7 +35,7 @@ impl Lookers {
         Looking(self.clone())
     }
 
-    fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
 }

@@ -461,7 +461,7 @@ export type LogLine = { text: string, };
 
 export type RequestsQuery = { 
 /**
- * At most so many of those that ended; up to 1000.
+ * At most so many of those that ended; up to 1000, and 0 is 100.
  */
 limit: number, 
 /**
@@ -1205,6 +1205,8 @@ export interface Calls {
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];
   events: [EventsRequest, Events];
+  requests: [RequestsQuery, Requests];
+  export_requests: [ExportRequestsRequest, NamedText];
   history: [HistoryRequest, History];
   agent_history: [AgentHistoryRequest, AgentHistories];
   export_picture: [PictureRequest, Picture];

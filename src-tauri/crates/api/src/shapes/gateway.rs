@@ -7,7 +7,7 @@ use ts_rs::TS;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(default)]
 pub struct RequestsQuery {
-    /// At most so many of those that ended; up to 1000.
+    /// At most so many of those that ended; up to 1000, and 0 is 100.
     pub limit: u32,
     /// Those that ended before this one; null for the latest.
     pub before: Option<i64>,

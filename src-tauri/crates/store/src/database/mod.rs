@@ -1,4 +1,4 @@
-//! The database: conversations, what happened, how long starts took, and the controller's few settings.
+//! The database: conversations, what happened, what was asked of the gateway, how long starts took, and the controller's few settings.
 //!
 //! Synchronous: whoever must not wait calls it from a thread of its own. Time comes in as an argument. One
 //! controller writes; a second program may read at the same time (WAL).
@@ -10,6 +10,9 @@ mod footprints;
 mod history;
 mod images;
 mod open;
+mod requests;
+#[cfg(test)]
+mod requests_tests;
 mod telemetry;
 #[cfg(test)]
 mod telemetry_tests;
@@ -26,6 +29,7 @@ pub use footprints::FOOTPRINTS_KEPT;
 pub use history::{EVENTS_KEPT, Event, Severity};
 pub use images::{ImageRecord, VersionRecord};
 pub use open::{Opened, SetAside, Why};
+pub use requests::{EndedRequest, KeptRequest, REQUEST_DAYS_KEPT, REQUESTS_KEPT, RequestsPage};
 pub use telemetry::{
     AgentFigures, Figure, HOURS_KEPT, MINUTES_KEPT, Point, PoolHistory, PoolSample, RAW_KEPT, Sample,
 };

@@ -122,6 +122,26 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE TABLE telemetry_rolled (grain TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE requests (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time INTEGER NOT NULL,
+        client TEXT NOT NULL,
+        agent TEXT,
+        path TEXT NOT NULL,
+        stream INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        prompt_tokens INTEGER,
+        completion_tokens INTEGER,
+        counted INTEGER NOT NULL,
+        queued_ms INTEGER NOT NULL,
+        first_token_ms INTEGER,
+        tokens_per_second REAL,
+        took_ms INTEGER NOT NULL,
+        why TEXT
+    );
+",
 ];
 
 /// The database, and whether an older file had to make room for it.
