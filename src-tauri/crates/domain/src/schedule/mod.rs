@@ -3,6 +3,40 @@
 //! A state machine that is told what happened ([`Happening`]) and answers with what shall be done ([`Order`]). It
 //! neither waits nor measures: the time is passed in ([`Now`]), the household is passed in ([`House`]), so that every
 //! day of it can be replayed from a list.
+//!
+//! The rules, each with its reasons where it is kept:
+//!
+//! - *Leases* ([`step`]). A server that answers and is not closed is had at once; it queues by itself. One that is
+//!   asleep, on its way, or closed (whoever stops it has begun to drain it) makes the request wait. A role is its
+//!   server. What a server counts of itself is seen too, so that a client that goes past the gateway is in use.
+//! - *Who is next* ([`next`], [`queue`]). The person before tools, then age. A tool that waited [`AGING`] is before
+//!   persons that came later, and nobody passes it any more. All requests of one agent are served by one swap.
+//! - *Waking* ([`next`]). Never without somebody who waits. What stops nobody goes at once; what stops somebody waits
+//!   for its `min_residency`, and for the end of its requests where its `drain` is "finish". One wish at a time. A
+//!   load under way goes on though its client hung up: one that comes back finds it further on.
+//! - *Budgets* ([`budget`]) and cooldown bind tools, by the tier of the server, and survive a restart.
+//! - *Idle times* ([`idle`]). Counted from the last use. With the agent that goes, the base profile comes back.
+//! - *Crashes* ([`crash`]). Restarted on demand with a back-off; after three in a row only by the person.
+//! - *Answers*. Each request is granted or refused exactly once, unless it left first, and with a sentence that says
+//!   what it waited for ([`story`]).
+//!
+//! Nobody starves. With L the longest start, R the longest `min_residency`, D the longest drain (for "finish": the
+//! longest request) and n servers, a request is answered within [`AGING`] + (n + 2) x (L + R + D) + the longest
+//! back-off, beside the time that operations of the person take meanwhile: once it is older than [`AGING`] only older
+//! requests go before it, all those of one agent in one swap, and there are n - 1 other agents; one swap may be under
+//! way when it ages, one more is its own, and one may have gone first while it waited for its own back-off. The bound
+//! does not hold against clients that go past the gateway to an agent whose `drain` is "finish".
+
+mod budget;
+mod crash;
+mod idle;
+mod next;
+mod queue;
+mod reading;
+mod seen;
+mod step;
+mod story;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +47,9 @@ use serde::{Deserialize, Serialize};
 use crate::agent::{AgentName, AgentState};
 use crate::plan::{Goal, Situation};
 use crate::stack::Stack;
+
+pub use queue::AGING;
+pub use reading::Budget;
 
 /// A moment, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,4 +249,53 @@ pub struct Kept {
     pub released: BTreeMap<AgentName, i64>,
     /// The person sent everybody to sleep.
     pub down: bool,
+}
+
+/// Who uses which agent, who waits for one, and what is known of each: see the module.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    books: budget::Books,
+    queues: queue::Queues,
+    /// Leases that were granted and did not end yet.
+    held: BTreeMap<Ticket, Held>,
+    /// How many of them there are by server. A server that was used once stays, with zero: leases come and go often.
+    leases: BTreeMap<AgentName, u32>,
+    /// Servers that somebody is stopping.
+    closed: BTreeSet<AgentName>,
+    servers: BTreeMap<AgentName, seen::Server>,
+    /// What was asked for and has not come to its end.
+    wish: Option<next::Wished>,
+    /// By server, what those who wait for it wait for.
+    blocked: BTreeMap<AgentName, next::Blocked>,
+    /// Servers whose tools are held back, so that they come to rest: see [`next`].
+    fenced: BTreeSet<AgentName>,
+    /// Before this nothing is wished, whatever waits: a wish just came back without a change.
+    rest_until: Duration,
+    story: story::Timeline,
+}
+
+/// One lease.
+#[derive(Debug, Clone)]
+struct Held {
+    server: AgentName,
+    summon: bool,
+}
+
+impl Schedule {
+    /// Nothing is in use and nobody waits: what a controller that starts knows.
+    pub fn new(kept: Kept, now: Now) -> Self {
+        Self {
+            books: budget::Books::new(kept, now),
+            queues: queue::Queues::default(),
+            held: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            servers: BTreeMap::new(),
+            wish: None,
+            blocked: BTreeMap::new(),
+            fenced: BTreeSet::new(),
+            rest_until: Duration::ZERO,
+            story: story::Timeline::default(),
+        }
+    }
 }

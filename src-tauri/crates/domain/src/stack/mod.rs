@@ -32,6 +32,12 @@ pub use offload::offload;
 pub use resolve::{Facts, Gpu, Note, Problem, resolve};
 pub use surface::{Surface, SurfaceKind, surface, surface_hash};
 
+/// [`Agent::drain`] of an agent whose requests are never cut off: `drain = "finish"`. It is stopped when they are
+/// done, however long that takes.
+pub const DRAIN_FINISH: Duration = Duration::MAX;
+/// [`Agent::drain`] of an agent that is stopped under its requests: `drain = "abort"`.
+pub const DRAIN_ABORT: Duration = Duration::ZERO;
+
 /// A profile's name: lower case, as in the stack file.
 pub type ProfileName = String;
 
@@ -265,7 +271,7 @@ pub struct Agent {
     pub env: BTreeMap<String, String>,
     /// Idle time after which it sleeps again.
     pub ttl: Option<Duration>,
-    /// How long running requests may finish before a stop.
+    /// How long running requests may finish before a stop. See [`DRAIN_FINISH`] and [`DRAIN_ABORT`].
     pub drain: Duration,
     /// How long a start may take before it counts as failed.
     pub load_timeout: Duration,
