@@ -4,14 +4,16 @@
 //!
 //! 1. [`server`] accepts it, with limits on connections, headers and patience.
 //! 2. [`door`] looks at `Host` and `Origin`: a web page must not reach the agents.
-//! 3. [`handle`] finds the path's meaning, reads the body and has [`wanted`] find the model's name in it.
-//! 4. [`Dispatch`] gives a [`Lease`] on an agent, or a [`Refusal`].
-//! 5. [`upstream`] sends the same bytes to the agent, with the agent's key.
-//! 6. [`passing`] hands the answer on, chunk by chunk, and holds the lease until the last byte or the hang-up.
+//! 3. [`handle`] finds the path's meaning; [`body`] reads the body and keeps it, past 1 MB in a file ([`spool`]), while
+//!    [`wanted`] finds the model's name in it.
+//! 4. [`Dispatch`] gives a [`Lease`] on an agent, a place in the queue, or a [`Refusal`].
+//! 5. [`upstream`] sends the same bytes to the agent, with the agent's key, on a connection that it may have kept.
+//! 6. [`passing`] hands the answer on, chunk by chunk, and holds the lease until the last byte or the hang-up, while
+//!    [`meter`] counts what passes; [`trip`] writes the request's one record, however it ended.
 //!
-//! Deliberately absent: an engine, an agent's life, a queue (all behind [`Dispatch`]); CORS headers; decompression;
-//! a pool of connections (on the loopback a new one costs nothing, and a request never meets one that its server was
-//! just closing); a time-out on an answer under way (a model may think for as long as it likes).
+//! Deliberately absent: an engine, an agent's life, a queue (all behind [`Dispatch`]); CORS headers; decompression; a
+//! second try of a request of which a byte may have been sent; a time-out on an answer under way (a model may think
+//! for as long as it likes).
 
 mod body;
 mod dispatch;

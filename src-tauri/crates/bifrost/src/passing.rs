@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
+use crate::meter::Meter;
 use crate::trip::Trip;
 use crate::upstream::Connection;
 use crate::{Lease, Outcome};
@@ -26,6 +27,7 @@ pub(crate) struct Passing {
     /// Server-sent events: they can say in their own way that no more will come.
     events: bool,
     connection: Option<Connection>,
+    meter: Meter,
     trip: Trip,
     // The order matters: the agent hears of the end before the schedule does.
     lease: Lease,
@@ -67,7 +69,17 @@ impl Passing {
             .map(|at| Box::pin(tokio::time::sleep_until(at)));
         let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
         let events = kind.starts_with(b"text/event-stream") && answer.size_hint().exact().is_none();
-        Self { answer, deadline, state: State::Flowing, events, connection: Some(connection), trip, lease }
+        let meter = Meter::new(trip.path(), headers, trip.leased_at());
+        Self {
+            answer,
+            deadline,
+            state: State::Flowing,
+            events,
+            connection: Some(connection),
+            meter,
+            trip,
+            lease,
+        }
     }
 
     fn break_off(&mut self, why: String, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -94,7 +106,12 @@ impl Passing {
         if let Some(connection) = self.connection.take() {
             connection.give_back();
         }
-        self.trip.ends(Outcome::Done, None);
+        if self.meter.failed() {
+            let why = format!("{} failed in the middle of its answer.", self.lease.agent.proper());
+            self.trip.ends(Outcome::Error, Some(why));
+        } else {
+            self.trip.ends(Outcome::Done, None);
+        }
     }
 
     /// The next frame of the answer, reading from the agent as long as there is anything to read.
@@ -146,7 +163,12 @@ impl Body for Passing {
                 self.over();
                 Poll::Ready(None)
             }
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.meter.see(data);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
             Some(Err(e)) => {
                 let why =
                     format!("{} broke off in the middle of an answer ({e}).", self.lease.agent.proper());
@@ -174,6 +196,7 @@ impl Drop for Passing {
         if matches!(self.state, State::Flowing) && self.answer.is_end_stream() {
             self.over();
         }
+        self.trip.seen(&self.meter.seen());
     }
 }
 

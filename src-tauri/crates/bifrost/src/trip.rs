@@ -79,14 +79,20 @@ impl Trip {
         self.leased.unwrap_or(self.began)
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.record.path
+    }
+
     /// The status that the client is sent.
     pub(crate) fn answers(&mut self, status: StatusCode) {
         self.record.status = status.as_u16();
     }
 
-    /// How it ends, unless it goes on. `why` is told after what is already known of the wait.
+    /// How it ends. `why` is told after what is already known of the wait. An answer with an error's status is one
+    /// of the agent's, whole or not.
     pub(crate) fn ends(&mut self, outcome: Outcome, why: Option<String>) {
-        self.record.outcome = outcome;
+        let error = outcome == Outcome::Done && self.record.status >= 400;
+        self.record.outcome = if error { Outcome::Error } else { outcome };
         self.record.why = match (self.record.why.take(), why) {
             (Some(story), Some(why)) => Some(format!("{story} {why}")),
             (story, why) => story.or(why),
