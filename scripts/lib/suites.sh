@@ -159,3 +159,13 @@ needs_real_model() {
     }
 }
 run_real_model() { run_journey real_model; }
+
+journey clients clients 600
+needs_clients() {
+    local why
+    why=$(scripts/clients 2>&1 </dev/null) || {
+        tail -n 1 <<<"$why"
+        return 1
+    }
+}
+run_clients() { run_journey clients; }

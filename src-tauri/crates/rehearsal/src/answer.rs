@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::exchange::{Ask, Tool, ToolChoice};
 use crate::fault::Kind;
 use crate::metrics::Finish;
+use crate::script;
 use crate::settings::Settings;
 use crate::text::{self, Wish, tokens};
 
@@ -31,8 +32,10 @@ impl Reply {
         if settings.has(Kind::Garbage) {
             return plain((0..limit.min(GARBAGE)).map(|_| "!".to_owned()).collect(), Finish::Length);
         }
-        if let Some(tool) = called(ask) {
-            let arguments = arguments(tool, &ask.asked).to_string();
+        let scripted = script::call(ask);
+        let spontaneous = || called(ask).map(|tool| (tool, arguments(tool, &ask.asked)));
+        if let Some((tool, arguments)) = scripted.or_else(spontaneous) {
+            let arguments = arguments.to_string();
             let pieces = tokens(&arguments).into_iter().map(str::to_owned).collect();
             return Self { tool: Some(tool.name.clone()), ..plain(pieces, Finish::ToolCalls) };
         }
@@ -182,6 +185,28 @@ mod tests {
         let reply =
             Reply::to(&ask(&json!({"messages": [user, answered], "tools": tools})), &settings(""), 100);
         assert!(reply.tool.is_none() && text(&reply).contains("The tool answered: 12 degrees."));
+    }
+
+    #[test]
+    fn a_script_in_the_prompt_is_followed_call_by_call() {
+        let tools = json!([{"type": "function", "function": {"name": "read", "parameters": {}}},
+                           {"type": "function", "function": {"name": "task", "parameters": {}}}]);
+        let user = json!({"role": "user",
+            "content": "Do it. [[call task {\"prompt\": \"[[1]] x\"}]] [[call absent {}]] [[call read]]"});
+        let answered = json!({"role": "tool", "content": "done"});
+        let call = |messages: Value, choice: &str| {
+            let body = json!({"messages": messages, "tools": tools, "tool_choice": choice});
+            let reply = Reply::to(&ask(&body), &settings(""), 1000);
+            (reply.tool.clone(), text(&reply))
+        };
+        assert_eq!(
+            call(json!([user]), "auto"),
+            (Some("task".to_owned()), r#"{"prompt":"[[1]] x"}"#.to_owned())
+        );
+        assert_eq!(call(json!([user, answered]), "auto"), (Some("read".to_owned()), "{}".to_owned()));
+        let (tool, words) = call(json!([user, answered, answered]), "auto");
+        assert!(tool.is_none() && words.contains("The tool answered: done."), "{words}");
+        assert_eq!(call(json!([user]), "none").0, None);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Ask {
     pub(crate) asked: String,
     /// What a tool answered, where that came last.
     pub(crate) tool_answer: Option<String>,
+    /// How many tools answered since the user spoke.
+    pub(crate) answered: usize,
     pub(crate) json: bool,
     pub(crate) image: bool,
     pub(crate) prompt_tokens: u64,
@@ -56,11 +58,7 @@ impl Ask {
     pub(crate) fn chat(body: &Value) -> Self {
         let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut ask = Self::plain(body, "");
-        let said =
-            |role: &str| messages.iter().rev().find(|m| m["role"] == role).map(|m| content(&m["content"]));
-        ask.asked = said("user").unwrap_or_default();
-        ask.tool_answer =
-            messages.last().filter(|m| m["role"] == "tool").map(|message| content(&message["content"]));
+        ask.listen(messages);
         ask.image = messages.iter().filter_map(|m| m["content"].as_array()).flatten().any(|part| {
             part["type"]
                 .as_str()
@@ -87,13 +85,8 @@ impl Ask {
     pub(crate) fn responses(body: &Value) -> Self {
         match &body["input"] {
             Value::Array(items) => {
-                let text = items
-                    .iter()
-                    .rev()
-                    .find(|item| item["role"] == "user")
-                    .map(|item| content(&item["content"]))
-                    .unwrap_or_default();
-                let mut ask = Self::plain(body, &text);
+                let mut ask = Self::plain(body, "");
+                ask.listen(items);
                 ask.prompt_tokens =
                     items.iter().map(|i| count(&content(&i["content"])) + PER_MESSAGE).sum::<u64>()
                         + PER_PROMPT;
@@ -105,6 +98,17 @@ impl Ask {
                 ask
             }
         }
+    }
+
+    /// What the user said last, and what tools answered to that.
+    fn listen(&mut self, messages: &[Value]) {
+        let spoken = messages.iter().rposition(|m| m["role"] == "user" && tool_answers(m).is_empty());
+        if let Some(message) = spoken.and_then(|at| messages.get(at)) {
+            self.asked = content(&message["content"]);
+        }
+        let since = messages.get(spoken.map_or(0, |at| at + 1)..).unwrap_or_default();
+        self.answered = since.iter().map(|m| tool_answers(m).len()).sum();
+        self.tool_answer = messages.last().and_then(|message| tool_answers(message).pop());
     }
 
     fn plain(body: &Value, prompt: &str) -> Self {
@@ -122,7 +126,10 @@ impl Ask {
         Self {
             asked: prompt.to_owned(),
             tool_answer: None,
-            json: matches!(body["response_format"]["type"].as_str(), Some("json_object" | "json_schema")),
+            answered: 0,
+            json: [&body["response_format"]["type"], &body["text"]["format"]["type"]]
+                .iter()
+                .any(|kind| matches!(kind.as_str(), Some("json_object" | "json_schema"))),
             image: false,
             prompt_tokens: count(prompt),
             max_tokens: limit,
@@ -159,12 +166,23 @@ fn content(value: &Value) -> String {
     }
 }
 
-/// A tool in OpenAI's form, or in Anthropic's.
+/// What tools answer in this message, in each form's own way: a message of the role "tool", an item
+/// `function_call_output`, parts `tool_result` of a user's message.
+fn tool_answers(message: &Value) -> Vec<String> {
+    if message["role"] == "tool" {
+        return vec![content(&message["content"])];
+    }
+    if message["type"] == "function_call_output" {
+        return vec![content(&message["output"])];
+    }
+    let parts = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().filter(|p| p["type"] == "tool_result").map(|part| content(&part["content"])).collect()
+}
+
+/// A tool in the form of chat completions, of responses, or of Anthropic.
 fn tool(value: &Value) -> Option<Tool> {
-    let (inner, parameters) = match &value["function"] {
-        Value::Null => (value, "input_schema"),
-        function => (function, "parameters"),
-    };
+    let inner = if value["function"].is_null() { value } else { &value["function"] };
+    let parameters = if inner["input_schema"].is_null() { "parameters" } else { "input_schema" };
     Some(Tool { name: inner["name"].as_str()?.to_owned(), parameters: inner[parameters].clone() })
 }
 
@@ -172,6 +190,9 @@ fn tool_choice(value: &Value) -> ToolChoice {
     match value {
         Value::String(word) if word == "none" => ToolChoice::Never,
         Value::String(word) if word == "required" => ToolChoice::Required,
+        // Anthropic's words.
+        Value::Object(_) if value["type"] == "none" => ToolChoice::Never,
+        Value::Object(_) if value["type"] == "any" => ToolChoice::Required,
         Value::Object(_) => match value["function"]["name"].as_str().or_else(|| value["name"].as_str()) {
             Some(name) => ToolChoice::Named(name.to_owned()),
             None => ToolChoice::Auto,
@@ -211,5 +232,29 @@ mod tests {
         assert_eq!(ask.tool_choice, ToolChoice::Named("f".into()));
         let anthropic = json!({"tools": [{"name": "g", "input_schema": {"b": 2}}]});
         assert_eq!(Ask::chat(&anthropic).tools, [Tool { name: "g".into(), parameters: json!({"b": 2}) }]);
+        let responses = json!({"input": "Hi", "tools": [{"type": "function", "name": "h", "parameters": {"c": 3}}],
+                               "tool_choice": {"type": "function", "name": "h"}});
+        let ask = Ask::responses(&responses);
+        assert_eq!(ask.tools, [Tool { name: "h".into(), parameters: json!({"c": 3}) }]);
+        assert_eq!(ask.tool_choice, ToolChoice::Named("h".into()));
+    }
+
+    #[test]
+    fn what_tools_answered_is_found_in_every_form() {
+        let asked = json!({"role": "user", "content": "Use two tools."});
+        let chat = Ask::chat(&json!({"messages": [asked, {"role": "assistant", "content": null},
+            {"role": "tool", "content": "one"}, {"role": "tool", "content": "two"}]}));
+        let anthropic = Ask::chat(&json!({"messages": [asked, {"role": "assistant", "content": []},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "a", "content": "one"},
+                {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "two"}]}]}]}));
+        let responses = Ask::responses(&json!({"input": [asked, {"type": "function_call", "name": "f"},
+            {"type": "function_call_output", "output": "one"}, {"type": "function_call_output", "output": "two"}]}));
+        for ask in [chat, anthropic, responses] {
+            assert_eq!((ask.asked.as_str(), ask.answered), ("Use two tools.", 2));
+            assert_eq!(ask.tool_answer.as_deref(), Some("two"));
+        }
+        let again = Ask::chat(&json!({"messages": [asked, {"role": "tool", "content": "one"}, asked]}));
+        assert_eq!((again.answered, again.tool_answer), (0, None));
     }
 }

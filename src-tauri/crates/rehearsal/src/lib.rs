@@ -1,7 +1,8 @@
 //! The rehearsal: a model server that is none, and a machine that is played.
 //!
 //! [`stand_in`] speaks the dialects of vLLM 0.32 and llama.cpp b11434 as they were recorded, holds its memory for
-//! real, answers with readable text, and misbehaves on request ([`fault`]). [`machine`] is the played machine whose
+//! real, answers with readable text, calls the tools that a prompt spells out (`[[call NAME {…}]]`), and misbehaves on request
+//! ([`fault`]). [`machine`] is the played machine whose
 //! gigabytes are megabytes; [`playback`] a recorded machine that moves;
 //! [`report`] tells what every server holds now, [`journal`] what was held at any instant.
 //!
@@ -30,6 +31,7 @@ mod llama;
 mod loading;
 mod log;
 mod metrics;
+mod script;
 mod server;
 mod settings;
 mod sse;

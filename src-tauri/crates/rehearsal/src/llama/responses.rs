@@ -19,7 +19,10 @@ pub(super) async fn answer(engine: &Arc<Engine>, body: &Value) -> Result<Respons
     }
     let mut generation = begin(engine, &ask).await.map_err(crashed)?;
     let text = generation.rest().await;
-    let item = item(&id(engine, "msg_"), &text);
+    let item = match &generation.reply().tool {
+        None => item(&id(engine, "msg_"), &text),
+        Some(tool) => call(&id(engine, "fc_"), tool, &text),
+    };
     Ok(with_json(&completed(engine, &id(engine, "resp_"), &item, &generation)))
 }
 
@@ -29,6 +32,11 @@ fn item(id: &str, text: &str) -> Value {
         "content": [{"type": "output_text", "annotations": [], "logprobs": [], "text": text}],
         "role": "assistant",
     })
+}
+
+/// A tool's call as an item, whole.
+fn call(id: &str, tool: &str, arguments: &str) -> Value {
+    json!({"type": "function_call", "status": "completed", "call_id": id, "name": tool, "arguments": arguments})
 }
 
 fn completed(engine: &Engine, id: &str, item: &Value, generation: &Generation) -> Value {
@@ -53,6 +61,21 @@ async fn stream(engine: &Arc<Engine>, ask: &Ask, events: &Events) {
     let begun = json!({"response": {"id": response, "object": "response", "status": "in_progress"}});
     send("response.created", begun.clone()).await;
     send("response.in_progress", begun).await;
+    if let Some(tool) = generation.reply().tool.clone() {
+        let id = id(engine, "fc_");
+        let mut item = call(&id, &tool, "");
+        item["status"] = json!("in_progress");
+        send("response.output_item.added", json!({"item": item})).await;
+        let mut arguments = String::new();
+        while let Some(piece) = generation.next().await {
+            arguments.push_str(&piece);
+            send("response.function_call_arguments.delta", json!({"item_id": id, "delta": piece})).await;
+        }
+        let item = call(&id, &tool, &arguments);
+        send("response.output_item.done", json!({"item": item})).await;
+        let whole = completed(engine, &response, &item, &generation);
+        return send("response.completed", json!({"response": whole, "timings": timings(&generation)})).await;
+    }
     let empty = json!({"content": [], "id": message, "role": "assistant", "status": "in_progress", "type": "message"});
     send("response.output_item.added", json!({"item": empty})).await;
     let part = json!({"item_id": message, "part": {"type": "output_text", "text": ""}});

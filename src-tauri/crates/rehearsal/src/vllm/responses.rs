@@ -26,7 +26,10 @@ pub(super) async fn answer(engine: &Arc<Engine>, body: &Value) -> Result<Respons
     let mut generation =
         begin(engine, &ask, limit(engine, &ask)).await.map_err(|_| refusal::engine_dead())?;
     let text = generation.rest().await;
-    let item = item(&format!("msg_{}", engine.hex_id()), &text);
+    let item = match &generation.reply().tool {
+        None => item(&format!("msg_{}", engine.hex_id()), &text),
+        Some(tool) => call(engine, tool, &text),
+    };
     Ok(with_json(
         StatusCode::OK,
         &completed(frame, &item, &ask, generation.reply().finish, generation.generated()),
@@ -53,6 +56,14 @@ fn item(id: &str, text: &str) -> Value {
     json!({
         "id": id, "content": [{"annotations": [], "text": text, "type": "output_text", "logprobs": null}],
         "role": "assistant", "status": "completed", "type": "message", "phase": null,
+    })
+}
+
+/// A tool's call as an item, whole.
+fn call(engine: &Engine, tool: &str, arguments: &str) -> Value {
+    json!({
+        "id": format!("fc_{}", engine.hex_id()), "call_id": format!("call_{}", engine.hex_id()), "name": tool,
+        "arguments": arguments, "status": "completed", "type": "function_call",
     })
 }
 
@@ -88,9 +99,27 @@ async fn stream(engine: &Arc<Engine>, ask: &Ask, frame: Value, events: &Events) 
         value["type"] = json!(kind);
         async move { events.named(kind, &value).await }
     };
-    let id = format!("msg_{}", engine.hex_id());
     send("response.created", json!({"response": frame})).await;
     send("response.in_progress", json!({"response": frame})).await;
+    if let Some(tool) = generation.reply().tool.clone() {
+        let mut item = call(engine, &tool, "");
+        item["status"] = json!("in_progress");
+        send("response.output_item.added", json!({"item": item, "output_index": 0})).await;
+        let mut arguments = String::new();
+        while let Some(piece) = generation.next().await {
+            arguments.push_str(&piece);
+            let delta = json!({"item_id": item["id"], "output_index": 0, "delta": piece});
+            send("response.function_call_arguments.delta", delta).await;
+        }
+        let done = json!({"item_id": item["id"], "output_index": 0, "name": tool, "arguments": arguments});
+        send("response.function_call_arguments.done", done).await;
+        item["arguments"] = json!(arguments);
+        item["status"] = json!("completed");
+        send("response.output_item.done", json!({"item": item, "output_index": 0})).await;
+        let whole = completed(frame, &item, ask, generation.reply().finish, generation.generated());
+        return send("response.completed", json!({"response": whole})).await;
+    }
+    let id = format!("msg_{}", engine.hex_id());
     let empty = json!({
         "id": id, "content": [], "role": "assistant", "status": "in_progress", "type": "message", "phase": null,
     });
