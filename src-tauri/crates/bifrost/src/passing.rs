@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::AgentName;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -13,7 +14,7 @@ use tokio::time::Sleep;
 use crate::meter::Meter;
 use crate::trip::Trip;
 use crate::upstream::Connection;
-use crate::{Lease, Outcome};
+use crate::{Lease, Outcome, protocol};
 
 /// The body of an agent's answer as it arrives, one chunk at a time: the next is read when the last was taken, so a
 /// slow client slows the agent and nothing piles up here.
@@ -82,6 +83,23 @@ impl Passing {
         }
     }
 
+    pub(crate) fn agent(&self) -> &AgentName {
+        &self.lease.agent
+    }
+
+    /// Why it breaks off, once it does.
+    pub(crate) fn broken(&self) -> Option<&Broken> {
+        match &self.state {
+            State::Telling(broken) | State::Broken(broken) => Some(broken),
+            State::Flowing | State::Over => None,
+        }
+    }
+
+    /// What became of it, where its reader knows better: an error that was not handed on, an end before the beginning.
+    pub(crate) fn ends(&mut self, outcome: Outcome, why: String) {
+        self.trip.ends(outcome, Some(why));
+    }
+
     fn break_off(&mut self, why: String, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         tracing::warn!(agent = %self.lease.agent, "{why}");
         if let Some(connection) = self.connection.take() {
@@ -90,7 +108,7 @@ impl Passing {
         self.trip.ends(Outcome::Broken, Some(why.clone()));
         let broken = Broken(why);
         if self.events {
-            let last = told(&broken);
+            let last = protocol::broken(self.trip.path(), &broken.0);
             self.state = State::Telling(broken);
             return Poll::Ready(Some(Ok(Frame::data(last))));
         }
@@ -198,12 +216,4 @@ impl Drop for Passing {
         }
         self.trip.seen(&self.meter.seen());
     }
-}
-
-/// The reason as an event, after a line that may be half.
-fn told(broken: &Broken) -> Bytes {
-    let error = serde_json::json!({"error": {
-        "message": broken.0, "type": "server_error", "code": "agent_broke_off", "param": null,
-    }});
-    Bytes::from(format!("\n\ndata: {error}\n\n"))
 }

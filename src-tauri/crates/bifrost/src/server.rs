@@ -52,6 +52,10 @@ pub struct Settings {
     pub slowest: u32,
     /// Where bodies that are held in a file have it; none: the system's folder for temporary files.
     pub spool_folder: Option<PathBuf>,
+    /// Whether requests that do not stream are held while they wait; else they are told when to come again.
+    pub hold: bool,
+    /// The longest silence in a stream that waits for its agent.
+    pub beat: Duration,
 }
 
 impl Default for Settings {
@@ -66,6 +70,9 @@ impl Default for Settings {
             head: Duration::from_mins(1),
             slowest: 4 << 10,
             spool_folder: None,
+            hold: true,
+            // Clients with a read time-out of five seconds live, even if one beat is late.
+            beat: Duration::from_secs(2),
         }
     }
 }
