@@ -85,7 +85,8 @@ pub(crate) fn stream(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Streamed::FollowLogs(_)
         | Streamed::Send(_)
         | Streamed::Retry(_)
-        | Streamed::FollowReply(_) => Ok(()),
+        | Streamed::FollowReply(_)
+        | Streamed::Bench(_) => Ok(()),
     }
 }
 

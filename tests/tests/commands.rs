@@ -84,7 +84,7 @@ async fn nothing_runs() {
 async fn wrong_usage_is_2() {
     let household = quick();
     for command in
-        [vec![], vec!["bench", "thor"], vec!["switch"], vec!["plan", "nope"], vec!["logs", "thor", "-n", "x"]]
+        [vec![], vec!["bench"], vec!["switch"], vec!["plan", "nope"], vec!["logs", "thor", "-n", "x"]]
     {
         assert_eq!(household.asgard(&command).await.code, Some(2), "{command:?}");
         let mut with_json = vec!["--json"];

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shapes::{
     activity, agents, chat, doctor, gateway, history, images, models, neighbours, plans, settings, stacks,
-    status,
+    status, tools,
 };
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
@@ -144,4 +144,6 @@ requests! {
     Retry(chat::ConversationRequest) -> chat::ReplyChunk;
     /// The reply under way in a conversation, from its start; ends at once where there is none.
     FollowReply(chat::ConversationRequest) -> chat::ReplyChunk;
+    /// Ask an agent that is awake five short prompts, one line each, then one with the medians.
+    Bench(tools::BenchRequest) -> tools::BenchLine;
 }

@@ -245,7 +245,7 @@ pub(crate) async fn retry(
 }
 
 /// An agent that sleeps is told of before anything is written: the window offers to start it.
-fn must_answer(ctx: &Ctx, agent: &str) -> Result<(), ApiError> {
+pub(crate) fn must_answer(ctx: &Ctx, agent: &str) -> Result<(), ApiError> {
     let state = ctx.state.state();
     let name = AgentName::new(agent).ok();
     match name.as_ref().and_then(|n| state.live(n)) {
@@ -438,7 +438,7 @@ async fn receive(
 
 /// Counts tokens and times of one reply.
 #[derive(Default)]
-struct Meter {
+pub(crate) struct Meter {
     sent: Option<Instant>,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -447,7 +447,12 @@ struct Meter {
 }
 
 impl Meter {
-    fn count(&mut self, text: bool, usage: Option<u32>) {
+    /// The request is sent now.
+    pub(crate) fn begun() -> Self {
+        Self { sent: Some(Instant::now()), ..Self::default() }
+    }
+
+    pub(crate) fn count(&mut self, text: bool, usage: Option<u32>) {
         if text {
             let now = Instant::now();
             self.first.get_or_insert(now);
@@ -460,7 +465,7 @@ impl Meter {
     }
 
     /// Tokens by the server's own count where it gives one, else by pieces, which are tokens in both dialects.
-    fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let tokens = self.tokens.or((self.pieces > 0).then_some(self.pieces));
         let span = self.first.zip(self.last).map(|(f, l)| l.duration_since(f).as_secs_f64());
         let rate = tokens.zip(span).filter(|(t, s)| *t > 1 && *s > 0.0).map(|(t, s)| f64::from(t - 1) / s);
@@ -485,12 +490,12 @@ fn request_body(agent: &str, role: Option<&str>, history: &[Message]) -> Value {
     json!({"model": agent, "messages": messages, "stream": true, "stream_options": {"include_usage": true}})
 }
 
-enum Piece {
+pub(crate) enum Piece {
     Delta { text: String, thinking: String, usage: Option<u32> },
     Failed(String),
 }
 
-fn read_chunk(data: &str) -> Piece {
+pub(crate) fn read_chunk(data: &str) -> Piece {
     let Ok(value) = serde_json::from_str::<Value>(data) else {
         return Piece::Delta { text: String::new(), thinking: String::new(), usage: None };
     };
@@ -515,7 +520,7 @@ fn error_text(value: &Value) -> Option<String> {
     )
 }
 
-fn refusal_text(body: &str) -> Option<String> {
+pub(crate) fn refusal_text(body: &str) -> Option<String> {
     error_text(&serde_json::from_str(body).ok()?)
 }
 

@@ -26,7 +26,8 @@ use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
-    doctor, editing, estimating, health, history, images, neighbours, record, stacks, view, what_if, yielding,
+    bench, doctor, editing, estimating, health, history, images, neighbours, record, stacks, view, what_if,
+    yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -190,7 +191,7 @@ impl App {
     }
 
     pub fn is_stream(cmd: &str) -> bool {
-        matches!(cmd, "watch" | "follow_logs" | "send" | "retry" | "follow_reply")
+        matches!(cmd, "watch" | "follow_logs" | "send" | "retry" | "follow_reply" | "bench")
     }
 
     /// Answers a request with chunks until it ends, or until nobody receives them.
@@ -217,6 +218,7 @@ impl App {
             }
             Streamed::Retry(asked) => chat::retry(ctx, &self.replies, asked.conversation, out).await,
             Streamed::FollowReply(asked) => chat::follow(ctx, &self.replies, asked.conversation, out).await,
+            Streamed::Bench(asked) => bench::bench(ctx, &asked, out).await,
         }
     }
 

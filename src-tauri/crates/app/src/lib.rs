@@ -10,6 +10,7 @@
 //! Deliberately absent: sockets of faces, words of commands, the tray. Those belong to the programs.
 
 mod activity;
+mod bench;
 mod carry;
 mod chat;
 mod commands;

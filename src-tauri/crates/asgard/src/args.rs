@@ -61,6 +61,8 @@ pub(crate) enum Command {
         #[arg(long)]
         deep: bool,
     },
+    /// How fast agents answer: medians over five prompts, streamed through Bifrost
+    Bench(BenchArgs),
     /// What a model takes of memory, and where it would fit
     Estimate(EstimateArgs),
     /// The log of an agent
@@ -193,6 +195,40 @@ pub(crate) struct EstimateArgs {
     /// Where the model's own files do not say it: awq, gptq, fp8
     #[arg(long, value_name = "Q")]
     pub(crate) quantization: Option<String>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BenchArgs {
+    #[arg(value_name = "AGENT", required_unless_present = "compare")]
+    pub(crate) agents: Vec<String>,
+    /// Two agents beside one another in one table
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "agents")]
+    pub(crate) compare: Option<Vec<String>>,
+    /// Tokens a second that each must reach; one that does not makes the answer no
+    #[arg(long, value_name = "TOKENS_PER_SECOND", value_parser = rate)]
+    pub(crate) target: Option<f64>,
+    /// Start who sleeps, one after the other where they do not fit together
+    #[arg(long)]
+    pub(crate) start: bool,
+}
+
+impl BenchArgs {
+    /// Whom to measure, each once, in the order they were named.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.compare.iter().flatten().chain(&self.agents) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+}
+
+/// Tokens a second: more than none.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| format!("{text} is no number of tokens a second"))
 }
 
 /// A number of tokens: "32768", "32K".
@@ -358,6 +394,7 @@ mod tests {
             "yield",
             "resume",
             "health",
+            "bench",
             "logs",
             "chat",
             "preset",
@@ -372,6 +409,27 @@ mod tests {
         }
         for absent in ["session", "stand-in"] {
             assert!(!help.contains(&format!("  {absent}")), "{absent} does nothing yet:\n{help}");
+        }
+    }
+
+    #[test]
+    fn a_measurement_names_agents_or_two_to_compare() {
+        let read = |line: &str| match Args::try_parse_from(line.split(' ')).map(|args| args.command) {
+            Ok(Command::Bench(ask)) => Some((ask.names().join(" "), ask.target)),
+            _ => None,
+        };
+        assert_eq!(read("asgard bench thor odin thor"), Some(("thor odin".to_owned(), None)));
+        assert_eq!(read("asgard bench thor --target 5"), Some(("thor".to_owned(), Some(5.0))));
+        assert_eq!(read("asgard bench --compare odin thor"), Some(("odin thor".to_owned(), None)));
+        for wrong in [
+            "asgard bench",
+            "asgard bench --compare odin",
+            "asgard bench thor --target 0",
+            "asgard bench thor --target nan",
+            "asgard bench thor --target -1",
+            "asgard bench loki --compare odin thor",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -1250,4 +1250,5 @@ export interface Streams {
   send: [SendRequest, ReplyChunk];
   retry: [ConversationRequest, ReplyChunk];
   follow_reply: [ConversationRequest, ReplyChunk];
+  bench: [BenchRequest, BenchLine];
 }

@@ -1,5 +1,6 @@
 //! The commands that are clients: of the controller, or of files alone.
 
+mod bench;
 mod chat;
 mod command;
 mod config;
@@ -48,6 +49,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Resume => block_on(wish::run(screen, Wish::Resume)),
         Command::Restart { agent } => block_on(wish::run(screen, Wish::Restart(agent))),
         Command::Health { deep } => block_on(health::run(screen, deep)),
+        Command::Bench(ask) => block_on(bench::run(screen, ask)),
         Command::Logs { agent, follow, lines } => block_on(logs::run(screen, agent, follow, lines)),
         Command::Chat { agent, prompt } => block_on(chat::run(screen, &agent, &prompt.join(" "))),
     }
