@@ -23,7 +23,8 @@ pub(crate) fn call(ask: &Ask) -> Option<(&Tool, Value)> {
 
 /// Every call in a text. What looks like one and is none is text.
 fn calls(text: &str) -> Vec<(String, Value)> {
-    text.split(OPENS).skip(1).filter_map(one).collect()
+    // `opencode run TEXT` puts the text between quotes, with a backslash before those that it holds.
+    text.split(OPENS).skip(1).filter_map(|t| one(t).or_else(|| one(&t.replace("\\\"", "\"")))).collect()
 }
 
 /// `NAME {…}]]`, or `NAME]]`.
@@ -53,6 +54,7 @@ mod tests {
             ("[[call ls]] please", vec![("ls", json!({}))]),
             ("[[call task {\"prompt\": \"say ]] and {\", \"n\": 1} ]]", vec![("task", task)]),
             ("[[call a {}]][[call b {\"x\":[[]]}]]", vec![("a", json!({})), ("b", json!({"x": [[]]}))]),
+            ("\"[[call a {\\\"x\\\": 1}]]\"", vec![("a", json!({"x": 1}))]),
             ("[[call a {\"x\": }]] [[call b]]", vec![("b", json!({}))]),
             ("[[call a [1]]] [[call ]] [[call a {}", vec![]),
         ] {

@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     /// `ASGARD_REHEARSAL_HELD_PART`: one part in so many is held for real, the rest is only said. For a household that
     /// plays on another machine's memory.
     pub(crate) held_part: u64,
-    /// `ASGARD_REHEARSAL_LOAD_MS`
+    /// `ASGARD_REHEARSAL_LOAD_MS`: of several between commas, `odin=20000` is for odin alone.
     pub(crate) load: Duration,
     /// `ASGARD_REHEARSAL_TOKENS_PER_SECOND`
     pub(crate) tokens_per_second: f64,
@@ -63,7 +63,7 @@ impl Settings {
             }
         }
         let held_part = number("ASGARD_REHEARSAL_HELD_PART", 1.0)?.clamp(1.0, 1e9);
-        let load = number("ASGARD_REHEARSAL_LOAD_MS", 2000.0)?.min(86_400_000.0);
+        let load = load(given("ASGARD_REHEARSAL_LOAD_MS"), &agent)?.min(86_400_000.0);
         let speed = number("ASGARD_REHEARSAL_TOKENS_PER_SECOND", 40.0)?;
         Ok(Self {
             agent,
@@ -87,6 +87,28 @@ impl Settings {
     pub(crate) fn failure(&self) -> Option<&'static Fault> {
         self.faults.iter().find(|fault| fault.kind == fault::Kind::FailAtStart).copied()
     }
+}
+
+/// Milliseconds until it is ready: what is said of this agent, else what is said of all.
+fn load(text: Option<String>, agent: &str) -> Result<f64, String> {
+    let mut of_all = 2000.0;
+    let mut own = None;
+    for part in text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (whose, number) =
+            part.split_once('=').map_or((None, part), |(who, n)| (Some(who.trim()), n.trim()));
+        let number = number.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(|| {
+            format!(
+                "ASGARD_REHEARSAL_LOAD_MS says {part:?}, which is no number of milliseconds. Write one from 0 on, or \
+                 AGENT=NUMBER."
+            )
+        })?;
+        match whose {
+            None => of_all = number,
+            Some(whose) if whose == agent => own = Some(number),
+            Some(_) => {}
+        }
+    }
+    Ok(own.unwrap_or(of_all))
 }
 
 #[cfg(test)]
@@ -122,6 +144,26 @@ mod tests {
             of("odin").unwrap().has(fault::Kind::Garbage) && !of("odin").unwrap().has(fault::Kind::Empty)
         );
         assert!(of("thor").unwrap().faults.is_empty());
+    }
+
+    #[test]
+    fn one_agent_can_take_longer_than_the_others() {
+        let of = |agent, text| {
+            read(&[("ASGARD_AGENT", agent), ("ASGARD_REHEARSAL_LOAD_MS", text)]).map(|s| s.load.as_millis())
+        };
+        for (agent, text, expected) in [
+            ("odin", "", 2000),
+            ("odin", "400", 400),
+            ("odin", "400, odin=20000", 20_000),
+            ("odin", "odin=20000,400", 20_000),
+            ("thor", "400,odin=20000", 400),
+            ("thor", "odin=20000", 2000),
+        ] {
+            assert_eq!(of(agent, text), Ok(expected), "{agent} of {text:?}");
+        }
+        for bad in ["soon", "400,odin=", "odin=-1", "inf"] {
+            assert!(of("thor", bad).unwrap_err().contains("LOAD_MS"), "{bad}");
+        }
     }
 
     #[test]
