@@ -205,7 +205,8 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken, gentle:
         return Err(Stuck::Cancelled);
     }
     let patience = state.stack.agent(agent).map_or(Duration::from_secs(60), |a| a.drain);
-    let until = Timestamp::now() + SignedDuration::try_from(patience).unwrap_or_default();
+    // None where the requests may take as long as they take.
+    let until = SignedDuration::try_from(patience).ok().and_then(|p| Timestamp::now().checked_add(p).ok());
     ctx.state.tell(Event::Draining { agent: agent.clone(), until }).await;
     let idle = async {
         loop {

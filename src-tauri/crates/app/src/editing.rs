@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::shapes::agents::SuggestionRequest;
 use api::shapes::stacks::{AgentForm, Applied, EditRequest, Edited, ProfileForm, StackEdit, StackForm};
@@ -9,7 +10,7 @@ use api::{ApiError, Code};
 use domain::agent::AgentName;
 use domain::memory::Bytes;
 use domain::plan::{Goal, claims, plan};
-use domain::stack::{Agent, ClaimBasis, Runs, Stack, agent_hash};
+use domain::stack::{Agent, ClaimBasis, DRAIN_ABORT, DRAIN_FINISH, Runs, Stack, agent_hash};
 use serde_json::{Value, json};
 use store::stack_file::{self, edit};
 
@@ -100,7 +101,7 @@ fn defaults(agent: &Agent) -> BTreeMap<String, Value> {
         ("sequences".to_owned(), json!(agent.sequences)),
         ("tensor_parallel".to_owned(), json!(agent.tensor_parallel)),
         ("args".to_owned(), json!(agent.args)),
-        ("drain".to_owned(), json!(format!("{} s", agent.drain.as_secs()))),
+        ("drain".to_owned(), json!(drain(agent.drain))),
         ("load_timeout".to_owned(), json!(format!("{} s", agent.load_timeout.as_secs()))),
         ("min_residency".to_owned(), json!(format!("{} s", agent.min_residency.as_secs()))),
         (
@@ -136,6 +137,15 @@ fn defaults(agent: &Agent) -> BTreeMap<String, Value> {
         }
     }
     keys
+}
+
+/// As the stack file writes it.
+fn drain(time: Duration) -> String {
+    match time {
+        DRAIN_FINISH => "finish".to_owned(),
+        DRAIN_ABORT => "abort".to_owned(),
+        time => format!("{} s", time.as_secs()),
+    }
 }
 
 /// Each profile of a stack, and whether it would fit from what runs now.

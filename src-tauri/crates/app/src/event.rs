@@ -46,7 +46,8 @@ pub(crate) enum Event {
     },
     Draining {
         agent: AgentName,
-        until: Timestamp,
+        /// None where its requests may take as long as they take.
+        until: Option<Timestamp>,
     },
     Began {
         agent: AgentName,

@@ -322,7 +322,7 @@ impl State {
             Event::Draining { agent, until } => {
                 if let Some(live) = self.agents.get_mut(&agent) {
                     live.enter(AgentState::Draining, now);
-                    live.drain_until = Some(until);
+                    live.drain_until = until;
                 }
             }
             Event::Began { agent, baseline } => {

@@ -343,11 +343,11 @@ fn each_problem_has_its_place_its_sentence_and_a_way_out() {
             "agents.thor.color: \"url(x)\" is not a colour. Write the name of an agent's colour, such as \"odin\", or \"#rrggbb\".".into(),
         ),
         (
-            with(|r| r.gateway = RawGateway { listen: text("0.0.0.0:8899"), max_body: None }),
-            "gateway.listen: \"0.0.0.0:8899\" can be reached from other machines, and Bifrost has no lock yet. Write listen = \"127.0.0.1:8899\".".into(),
+            with(|r| r.gateway = RawGateway { listen: text("0.0.0.0:8899"), ..RawGateway::default() }),
+            "gateway.listen: Binding \"0.0.0.0:8899\" lets other machines in and demands a key, and there is none. Add a key, a table [gateway.keys.NAME] for each tool. Otherwise write listen = \"127.0.0.1:8899\".".into(),
         ),
         (
-            with(|r| r.gateway = RawGateway { listen: text("8899"), max_body: None }),
+            with(|r| r.gateway = RawGateway { listen: text("8899"), ..RawGateway::default() }),
             "gateway.listen: \"8899\" is not an address with a port. Write listen = \"127.0.0.1:8899\".".into(),
         ),
         (

@@ -6,7 +6,7 @@ mod common;
 
 use common::raw::{THOR, agent, facts, with};
 use domain::stack::raw::{
-    Ordered, RawAgent, RawGateway, RawLimit, RawMemory, RawProfile, RawSize, RawStack, RawTime,
+    Ordered, RawAgent, RawGateway, RawKey, RawLimit, RawMemory, RawProfile, RawSize, RawStack, RawTime,
 };
 use domain::stack::{ClaimBasis, Facts, resolve};
 use proptest::prelude::*;
@@ -98,6 +98,29 @@ fn any_agent() -> impl Strategy<Value = RawAgent> {
     )
 }
 
+fn any_gateway() -> impl Strategy<Value = RawGateway> {
+    let words = || prop::option::of(prop::collection::vec(word(), 0..3));
+    let key = words().prop_map(|agents| RawKey { agents });
+    (
+        words(),
+        prop::collection::vec((word(), key), 0..3),
+        prop::array::uniform4(prop::option::of(number())),
+        prop::array::uniform3(prop::option::of(any_time())),
+    )
+        .prop_map(|(hosts, keys, n, t)| RawGateway {
+            hosts,
+            queue_limit: n[0],
+            max_streams: n[1],
+            session_budget_odin: n[2],
+            session_budget_utility: n[3],
+            odin_ttl: t[0].clone(),
+            odin_cooldown: t[1].clone(),
+            health_timeout: t[2].clone(),
+            keys: Ordered(keys),
+            ..RawGateway::default()
+        })
+}
+
 fn any_stack() -> impl Strategy<Value = RawStack> {
     let profile = prop::collection::vec(word(), 0..4).prop_map(|agents| RawProfile { agents });
     (
@@ -108,19 +131,22 @@ fn any_stack() -> impl Strategy<Value = RawStack> {
         prop::collection::vec((word(), any_agent()), 0..4),
         prop::collection::vec((word(), profile), 0..4),
         (prop::option::of(word()), prop::option::of(any_size()), prop::option::of(any_size())),
+        any_gateway(),
     )
-        .prop_map(|(version, name, base, conflicts, agents, profiles, (listen, max_body, limit))| {
-            RawStack {
-                version,
-                name,
-                base,
-                conflicts,
-                memory: RawMemory { limit: limit.map(RawLimit::One) },
-                agents: Ordered(agents),
-                profiles: Ordered(profiles),
-                gateway: RawGateway { listen, max_body },
-            }
-        })
+        .prop_map(
+            |(version, name, base, conflicts, agents, profiles, (listen, max_body, limit), gateway)| {
+                RawStack {
+                    version,
+                    name,
+                    base,
+                    conflicts,
+                    memory: RawMemory { limit: limit.map(RawLimit::One) },
+                    agents: Ordered(agents),
+                    profiles: Ordered(profiles),
+                    gateway: RawGateway { listen, max_body, ..gateway },
+                }
+            },
+        )
 }
 
 proptest! {

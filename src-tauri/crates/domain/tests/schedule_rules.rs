@@ -21,6 +21,7 @@ struct Play {
     states: BTreeMap<&'static str, (AgentState, u32)>,
     now: Now,
     busy: Option<Busy>,
+    #[expect(clippy::option_option, reason = "as the household has it")]
     yielded: Option<Option<i64>>,
     paused: bool,
     next: Ticket,

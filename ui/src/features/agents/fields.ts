@@ -83,7 +83,7 @@ const LEFT_OUT = { id: "", label: "As the server does" } as const;
 
 export const LIMITS: readonly Plain[] = [
   { key: "ttl", example: "20 min", hint: "So long without a request; empty is never." },
-  { key: "drain", example: "60 s", hint: "Before it is stopped." },
+  { key: "drain", example: "60 s", hint: "Before it is stopped; or finish, or abort." },
   { key: "min_residency", example: "5 min", hint: "Once it is awake." },
   { key: "load_timeout", example: "30 min", hint: "Then its start has failed." },
   { key: "request_timeout", example: "300 s", hint: "Empty is as long as its client waits." },

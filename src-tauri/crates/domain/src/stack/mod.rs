@@ -4,6 +4,7 @@
 //! [`Stack`] that everything else uses, or every problem at once, each with the place and what to write instead.
 
 mod changed;
+mod gateway;
 mod hash;
 mod hub_file;
 mod offload;
@@ -15,7 +16,6 @@ mod suggest;
 mod surface;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use crate::memory::Bytes;
 use crate::pool::PoolId;
 
 pub use changed::{Diff, changed};
+pub use gateway::{Gateway, GatewayKey};
 pub use hash::{agent_hash, hash};
 pub use hub_file::HubFile;
 pub use offload::offload;
@@ -340,63 +341,5 @@ impl Agent {
 
     pub fn runs_in_container(&self) -> bool {
         matches!(self.runs, Runs::Container { .. })
-    }
-}
-
-/// Bifrost's settings. The `BIFROST_*` variables of the earlier scheduler override them by the same meaning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gateway {
-    pub listen: SocketAddr,
-    /// The largest request body that is taken, in bytes.
-    pub max_body: u64,
-    /// Names beside the loopback's under which it may be asked.
-    pub hosts: Vec<String>,
-    /// Whether requests wake agents; else those for a sleeping one get 503.
-    pub wake: bool,
-    /// Whether requests that do not stream are held while they wait; else they get 503 with `Retry-After`.
-    pub hold: bool,
-    /// How many requests may wait for one agent. 0: no limit.
-    pub queue_limit: u32,
-    /// How many streams may be open at once.
-    pub max_streams: u32,
-    /// The idle time of reviewers that have no `ttl` of their own. Zero: no limit.
-    pub odin_ttl: Duration,
-    /// How long after it was let go clients may not summon a reviewer. Zero: no limit.
-    pub odin_cooldown: Duration,
-    /// How often clients may summon reviewers in one session. 0: no limit.
-    pub session_budget_odin: u32,
-    /// The same for the utility agents, together.
-    pub session_budget_utility: u32,
-    /// How long a summon call waits. Never what decides that an agent failed.
-    pub health_timeout: Duration,
-    /// With any of them, every request has to bring one.
-    pub keys: Vec<GatewayKey>,
-}
-
-/// A tool's key. The secret itself is with the other secrets, never in the stack file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayKey {
-    pub name: String,
-    /// The agents that it may use; none: all of them.
-    pub agents: Option<Vec<AgentName>>,
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8899)),
-            max_body: 64 << 20,
-            hosts: Vec::new(),
-            wake: true,
-            hold: true,
-            queue_limit: 32,
-            max_streams: 1024,
-            odin_ttl: Duration::from_secs(1200),
-            odin_cooldown: Duration::from_secs(600),
-            session_budget_odin: 3,
-            session_budget_utility: 10,
-            health_timeout: Duration::from_secs(300),
-            keys: Vec::new(),
-        }
     }
 }

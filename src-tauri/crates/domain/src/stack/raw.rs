@@ -150,4 +150,23 @@ pub struct RawAgent {
 pub struct RawGateway {
     pub listen: Option<String>,
     pub max_body: Option<RawSize>,
+    pub hosts: Option<Vec<String>>,
+    pub wake: Option<bool>,
+    pub hold: Option<bool>,
+    pub queue_limit: Option<i64>,
+    pub max_streams: Option<i64>,
+    pub odin_ttl: Option<RawTime>,
+    pub odin_cooldown: Option<RawTime>,
+    pub session_budget_odin: Option<i64>,
+    pub session_budget_utility: Option<i64>,
+    pub health_timeout: Option<RawTime>,
+    #[serde(default)]
+    pub keys: Ordered<RawKey>,
+}
+
+/// A tool's key, by its name. The secret itself is never in the file.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKey {
+    pub agents: Option<Vec<String>>,
 }

@@ -1,18 +1,18 @@
 //! Raw to resolved: every check of the stack file, all problems at once.
 //!
-//! Here is what concerns the file as a whole; one agent's own keys are checked in [`agent`].
+//! Here is what concerns the file as a whole; one agent's own keys are checked in [`agent`], the gateway's in [`gateway`].
 //!
 //! Not checked here: what needs the machine (whether a pool exists, whether it all fits: that is a plan's to say),
 //! and `args` that repeat what Asgard sets, which each backend knows for itself.
 
 mod agent;
+mod gateway;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use self::agent::AgentCheck;
 use super::quantity::{quoted, size};
-use super::raw::{RawGateway, RawLimit, RawStack};
+use super::raw::{RawLimit, RawStack};
 use super::suggest::instead_of;
 use super::{Agent, Gateway, MemoryLimits, Profile, Runs, Stack};
 use crate::agent::AgentName;
@@ -102,7 +102,7 @@ pub fn resolve(raw: &RawStack, facts: &Facts) -> Result<Stack, Vec<Problem>> {
     // should be said once.
     let known: Vec<&str> =
         raw.agents.0.iter().map(|(name, _)| name.as_str()).filter(|n| AgentName::new(n).is_ok()).collect();
-    let gateway = gateway(&raw.gateway, &mut found);
+    let gateway = gateway::checked(&raw.gateway, &known, &mut found);
     let memory = memory(raw, &mut found);
     let agents = agents(raw, facts, &known, &mut found);
     ports(&agents, &gateway, &mut found);
@@ -148,35 +148,6 @@ fn version(raw: &RawStack, found: &mut Findings) {
             if other > 1 { "Use a newer Asgard, or write version = 1." } else { "Write version = 1." },
         ),
     }
-}
-
-fn gateway(raw: &RawGateway, found: &mut Findings) -> Gateway {
-    let mut gateway = Gateway::default();
-    if let Some(listen) = &raw.listen {
-        let path = ["gateway", "listen"];
-        let example = "Write listen = \"127.0.0.1:8899\".";
-        match listen.trim().replace("localhost", "127.0.0.1").parse::<SocketAddr>() {
-            Err(_) => {
-                found.problem(&path, format!("{} is not an address with a port.", quoted(listen)), example);
-            }
-            Ok(address) if !address.ip().is_loopback() => found.problem(
-                &path,
-                format!(
-                    "{} can be reached from other machines, and Bifrost has no lock yet.",
-                    quoted(listen)
-                ),
-                example,
-            ),
-            Ok(address) if address.port() == 0 => {
-                found.problem(&path, "Port 0 is not a port that clients could be told.", example);
-            }
-            Ok(address) => gateway.listen = address,
-        }
-    }
-    if let Some(bytes) = raw.max_body.as_ref().and_then(|s| found.take(&["gateway", "max_body"], size(s))) {
-        gateway.max_body = bytes.0;
-    }
-    gateway
 }
 
 fn memory(raw: &RawStack, found: &mut Findings) -> MemoryLimits {

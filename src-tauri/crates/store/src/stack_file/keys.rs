@@ -60,8 +60,60 @@ const PROFILE: &[Key] = &[key("agents", Shape::Texts, "The agents that are awake
 
 const GATEWAY: &[Key] = &[
     key("listen", Shape::Text, "Address and port, \"127.0.0.1:8899\"."),
-    key("max_body", Shape::Size, "The largest request body that is taken."),
+    key("max_body", Shape::Size, "The largest request body that is taken; left out, 64 MB."),
+    key("hosts", Shape::Texts, "Names beside localhost under which it may be asked, \"box.lan\"."),
+    key("wake", Shape::Flag, "Whether requests wake agents; left out, true."),
+    key(
+        "hold",
+        Shape::Flag,
+        "Whether requests that do not stream are held while their agent wakes; left out, true. Else they are told \
+         when to ask again.",
+    ),
+    key(
+        "queue_limit",
+        Shape::Integer,
+        "How many requests may wait for one agent; left out, 32. 0 means no limit.",
+    ),
+    key(
+        "max_streams",
+        Shape::Integer,
+        "How many streams may be open at once; left out, 1024. 0 means no limit.",
+    ),
+    key(
+        "odin_ttl",
+        Shape::Time,
+        "After so long without a request reviewers without a `ttl` sleep again; left out, 20 min. 0 means never.",
+    ),
+    key(
+        "odin_cooldown",
+        Shape::Time,
+        "So long after it fell asleep tools cannot summon a reviewer; left out, 10 min. 0 means no wait.",
+    ),
+    key(
+        "session_budget_odin",
+        Shape::Integer,
+        "How often tools may summon reviewers in one session; left out, 3. 0 means no limit.",
+    ),
+    key(
+        "session_budget_utility",
+        Shape::Integer,
+        "How often tools may summon utility agents in one session, together; left out, 10. 0 means no limit.",
+    ),
+    key(
+        "health_timeout",
+        Shape::Time,
+        "How long a summon call waits for its answer; left out, 300 s. The start goes on after it. 0 means no limit.",
+    ),
+    key(
+        "keys",
+        Shape::Tables(KEY),
+        "The keys of tools, by name: lower-case letters, digits and hyphens. With any of them every request has to \
+         bring one. The secrets themselves are kept elsewhere.",
+    ),
 ];
+
+const KEY: &[Key] =
+    &[key("agents", Shape::Texts, "The agents that this key may use; left out, all of them.")];
 
 const AGENT: &[Key] = &[
     key("name", Shape::Text, "The name for a person; left out, the agent's own with a capital."),
@@ -142,7 +194,12 @@ const AGENT: &[Key] = &[
         "Further environment variables of the server. No secrets: the file is not kept like one.",
     ),
     key("ttl", Shape::Time, "After so long without a request it sleeps again."),
-    key("drain", Shape::Time, "How long requests may finish before a stop; left out, 60 s."),
+    key(
+        "drain",
+        Shape::Time,
+        "How long requests may finish before a stop; left out, 60 s. \"finish\": as long as they take; \"abort\": not \
+         at all.",
+    ),
     key("load_timeout", Shape::Time, "How long a start may take; left out, 30 min."),
     key(
         "request_timeout",

@@ -14,7 +14,7 @@ use self::model::is_gguf;
 use super::super::quantity::{quoted, size, time};
 use super::super::raw::{RawAgent, RawSize, RawTime};
 use super::super::suggest::instead_of;
-use super::super::{Agent, BackendKind, Basis, ClaimBasis, Runs, Tier};
+use super::super::{Agent, BackendKind, Basis, ClaimBasis, DRAIN_ABORT, DRAIN_FINISH, Runs, Tier};
 use super::{Facts, Findings};
 use crate::agent::AgentName;
 use crate::catalog::known_model;
@@ -91,7 +91,7 @@ impl AgentCheck<'_> {
         }
         // Zero means no limit.
         let ttl = self.time("ttl", raw.ttl.as_ref()).filter(|t| !t.is_zero());
-        let drain = self.time("drain", raw.drain.as_ref()).unwrap_or(DRAIN);
+        let drain = self.drain();
         let load_timeout = self.time("load_timeout", raw.load_timeout.as_ref()).unwrap_or(LOAD_TIMEOUT);
         if raw.load_timeout.is_some() && load_timeout.is_zero() {
             self.problem("load_timeout", "No agent is ready in no time.", "Write a time such as \"30 min\".");
@@ -200,6 +200,26 @@ impl AgentCheck<'_> {
     fn time(&mut self, key: &str, written: Option<&RawTime>) -> Option<Duration> {
         let path = ["agents", self.name.as_str(), key];
         written.and_then(|t| self.found.take(&path, time(t)))
+    }
+
+    /// How long requests may finish: a time, "finish" or "abort".
+    fn drain(&mut self) -> Duration {
+        let written = self.raw.drain.as_ref();
+        if let Some(RawTime::Text(text)) = written {
+            match text.trim() {
+                "finish" => return DRAIN_FINISH,
+                "abort" => return DRAIN_ABORT,
+                _ => {}
+            }
+            let path = ["agents", self.name.as_str(), "drain"];
+            let time = time(&RawTime::Text(text.clone())).map_err(|(message, _)| {
+                let next = "Write a time such as \"60 s\", \"finish\" to let requests come to their end, or \"abort\" \
+                            to cut them off.";
+                (message, next.to_owned())
+            });
+            return self.found.take(&path, time).unwrap_or(DRAIN);
+        }
+        self.time("drain", written).unwrap_or(DRAIN)
     }
 
     /// A value that becomes one argument of a command line: not empty, not an option of its own, one line.

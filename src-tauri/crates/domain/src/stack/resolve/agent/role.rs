@@ -3,7 +3,7 @@
 use super::super::super::quantity::quoted;
 use super::super::super::suggest::instead_of;
 use super::super::super::{Agent, ClaimBasis, Tier};
-use super::{AgentCheck, DRAIN, MOST_CONTEXT, MOST_SEQUENCES};
+use super::{AgentCheck, MOST_CONTEXT, MOST_SEQUENCES};
 use crate::memory::Bytes;
 
 impl AgentCheck<'_> {
@@ -15,7 +15,7 @@ impl AgentCheck<'_> {
         let tier = self.tier();
         self.look();
         let ttl = self.time("ttl", raw.ttl.as_ref()).filter(|t| !t.is_zero());
-        let drain = self.time("drain", raw.drain.as_ref()).unwrap_or(DRAIN);
+        let drain = self.drain();
         let request_timeout =
             self.time("request_timeout", raw.request_timeout.as_ref()).filter(|t| !t.is_zero());
         let Some(server) = server else {
