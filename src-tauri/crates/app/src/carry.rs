@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::{duration, happened};
 use crate::errand::{Errand, clear_intent, words_begin, words_done, write_intent};
-use crate::leases::Leases;
+use crate::gate::Gate;
 use crate::record::Recorder;
 use crate::run_loop::{Answer, Loop};
 use crate::state::{Event, State};
@@ -33,7 +33,7 @@ use crate::world::World;
 pub(crate) struct Ctx {
     pub(crate) world: Arc<World>,
     pub(crate) state: Loop,
-    pub(crate) leases: Leases,
+    pub(crate) gate: Gate,
     pub(crate) recorder: Recorder,
 }
 
@@ -193,11 +193,11 @@ async fn carry_step(
 
 /// Lets running requests finish, until the drain deadline. New ones are refused meanwhile.
 async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken, gentle: bool) -> Result<(), Stuck> {
-    ctx.leases.close(agent);
+    ctx.gate.close(agent);
     let state = ctx.state.state();
     let answers =
         state.agents.get(agent).is_some_and(|l| l.state.answers() || l.state == AgentState::Draining);
-    if !answers || state.in_use(agent) == 0 && ctx.leases.count(agent) == 0 {
+    if !answers || state.in_use(agent) == 0 && ctx.gate.count(agent) == 0 {
         return Ok(());
     }
     if gentle {
@@ -212,7 +212,8 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken, gentle:
         loop {
             // The server's own count has no event; it is read again while the drain lasts.
             crate::telemetry::read_figures_of(ctx, agent).await;
-            let quiet = ctx.state.until(|s| s.in_use(agent) == 0);
+            // The published count may lag behind by a moment; the schedule's own does not.
+            let quiet = ctx.state.until(|s| s.in_use(agent) == 0 && ctx.gate.count(agent) == 0);
             if tokio::time::timeout(Duration::from_millis(500), quiet).await.is_ok() {
                 return;
             }
@@ -245,7 +246,7 @@ pub(crate) async fn quiet(ctx: &Ctx, agent: &AgentName) {
 
 /// An agent that was to sleep stays after all: it takes requests again.
 async fn lift_drain(ctx: &Ctx, agent: &AgentName) {
-    ctx.leases.open(agent);
+    ctx.gate.open(agent);
     ctx.state.tell(Event::Ready { agent: agent.clone() }).await;
 }
 
@@ -256,7 +257,7 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
     let engine = live.and_then(|l| l.engine.as_deref()).and_then(|id| ctx.world.engine(id));
     let Some(engine) = engine else {
         ctx.state.tell(Event::Slept { agent: agent.clone() }).await;
-        ctx.leases.open(agent);
+        ctx.gate.open(agent);
         return Ok(());
     };
     let look = ctx.world.read(&state);
@@ -272,7 +273,7 @@ async fn stop(ctx: &Ctx, agent: &AgentName) -> Result<(), Stuck> {
     }
     wait_memory(ctx, agent, &look.pools, held.as_ref(), &pids).await;
     ctx.state.tell(Event::Slept { agent: agent.clone() }).await;
-    ctx.leases.open(agent);
+    ctx.gate.open(agent);
     read(ctx).await;
     happened(ctx, Severity::Info, Some(agent), format!("{} fell asleep.", agent.proper()));
     Ok(())

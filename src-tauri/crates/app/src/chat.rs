@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::shapes::chat as shape;
 use api::shapes::status::Failure;
 use api::{ApiError, Code};
-use domain::agent::AgentName;
+use domain::agent::{AgentName, AgentState};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -249,7 +249,8 @@ pub(crate) fn must_answer(ctx: &Ctx, agent: &str) -> Result<(), ApiError> {
     let state = ctx.state.state();
     let name = AgentName::new(agent).ok();
     match name.as_ref().and_then(|n| state.live(n)) {
-        Some(live) if live.state.answers() => Ok(()),
+        // One that is on its way is waited for in Bifrost's queue.
+        Some(live) if !matches!(live.state, AgentState::Asleep | AgentState::Failed) => Ok(()),
         Some(live) => Err(ApiError::new(
             Code::Asleep,
             format!("{} is {}.", name.as_ref().map(AgentName::proper).unwrap_or_default(), live.state),
@@ -349,6 +350,7 @@ async fn receive(
         .http
         .post(format!("{gateway}/chat/completions"))
         .header("user-agent", "asgard-chat")
+        .header("x-asgard-face", ctx.gate.face().reveal())
         .json(&body)
         .send();
     meter.sent = Some(Instant::now());

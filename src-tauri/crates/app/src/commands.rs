@@ -11,6 +11,7 @@ use api::shapes::status::{Changed, Nothing};
 use api::{ApiError, Code};
 use domain::agent::AgentName;
 use domain::plan::{Goal, Situation, plan};
+use domain::schedule::PersonAct;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -69,7 +70,7 @@ impl App {
             Request::Profiles(_) => json(view::profiles(&ctx.state.state()).map_err(|e| plan_error(&e))?),
             Request::Plan(asked) => json(self.plan(&asked)?),
             Request::Switch(asked) => {
-                json(self.wish(Goal::Profile(asked.profile.clone()), asked.profile).await?)
+                json(self.profile(asked.profile).await?)
             }
             Request::Up(asked) => {
                 let state = ctx.state.state();
@@ -77,19 +78,28 @@ impl App {
                     .profile
                     .or_else(|| state.profile.clone())
                     .unwrap_or_else(|| state.stack.base.clone());
-                json(self.wish(Goal::Profile(profile.clone()), profile).await?)
+                json(self.profile(profile).await?)
             }
-            Request::Down(_) => json(self.wish(Goal::Nobody, "down".to_owned()).await?),
+            Request::Down(_) => {
+                let outcome = self.wish(Goal::Nobody, "down".to_owned()).await?;
+                ctx.gate.person(PersonAct::Down);
+                json(outcome)
+            }
             Request::Start(asked) => {
                 let agent = name(&asked.agent)?;
+                ctx.gate.person(PersonAct::Started(ctx.state.state().stack.server_of(&agent).clone()));
                 json(self.wish(Goal::Awake(agent), asked.agent).await?)
             }
             Request::Stop(asked) => {
                 let agent = name(&asked.agent)?;
-                json(self.wish(Goal::Asleep(agent), asked.agent).await?)
+                let server = ctx.state.state().stack.server_of(&agent).clone();
+                let outcome = self.wish(Goal::Asleep(agent), asked.agent).await?;
+                ctx.gate.person(PersonAct::Stopped(server));
+                json(outcome)
             }
             Request::Restart(asked) => {
                 let agent = ctx.state.state().stack.server_of(&name(&asked.agent)?).clone();
+                ctx.gate.person(PersonAct::Started(agent.clone()));
                 self.wish(Goal::Asleep(agent.clone()), asked.agent.clone()).await?;
                 json(self.wish(Goal::Awake(agent), asked.agent).await?)
             }
@@ -260,6 +270,13 @@ impl App {
             scale: world.scale(),
             pools: self.ctx.state.state().pools.clone(),
         }
+    }
+
+    /// What the person wants awake from now on.
+    async fn profile(&self, profile: String) -> Result<Outcome, ApiError> {
+        let outcome = self.wish(Goal::Profile(profile.clone()), profile).await?;
+        self.ctx.gate.person(PersonAct::Switched);
+        Ok(outcome)
     }
 
     async fn wish(&self, goal: Goal, to: String) -> Result<Outcome, ApiError> {

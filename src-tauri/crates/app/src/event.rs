@@ -108,6 +108,8 @@ pub(crate) enum Event {
         address: Option<String>,
         error: Option<Failure>,
     },
+    /// The gateway takes nothing from tools, or takes it again.
+    Paused(bool),
     StackRead {
         stack: Option<Arc<Stack>>,
         hash: String,

@@ -74,7 +74,7 @@ pub(crate) async fn run(app: App, listen: SocketAddr) {
                     let state = app.ctx.state.clone();
                     let max_body =
                         usize::try_from(state.state().stack.gateway.max_body).unwrap_or(usize::MAX);
-                    let dispatch = Arc::new(Dispatcher { state, leases: app.ctx.leases.clone() });
+                    let dispatch = Arc::new(Dispatcher { ctx: app.ctx.clone() });
                     let settings = Settings { max_body, ..Settings::default() };
                     let over = async {
                         let _ = wanted.wait_for(|w| !matches!(w, Wanted::Open(_))).await;

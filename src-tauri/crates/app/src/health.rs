@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::carry::Ctx;
 use crate::chat::{Piece, read_chunk, refusal_text};
-use crate::dispatch::known_as;
+use crate::gate::known_as;
 use crate::probe;
 use crate::sse::SseReader;
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::carry::Ctx;
-use crate::dispatch::known_as;
+use crate::gate::known_as;
 use crate::probe::{self, NoAnswer};
 use crate::state::Event;
 

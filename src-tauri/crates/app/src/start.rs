@@ -32,7 +32,7 @@ use crate::chat::Replies;
 use crate::commands::App;
 use crate::gateway::{self, Port};
 use crate::here::Here;
-use crate::leases::Leases;
+use crate::gate::{self, Gate};
 use crate::record::Recorder;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
@@ -233,10 +233,13 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         let notice = Notice { severity: Severity::Warning, message: aside.to_string(), next: String::new() };
         state.apply(Event::Noticed { key: "database", notice: Some(notice) }, now);
     }
+    let (schedule, paused) = gate::recall(&world).await;
+    state.apply(Event::Paused(paused), now);
+    let face = crate::wake::new_key().map_err(|e| StartError::new(e.message, e.next))?;
     let (handle, pending) = run_loop::prepare(state);
-    let leases = Leases::new(handle.clone());
     let recorder = Recorder::new(world.database.clone());
-    let ctx = Ctx { world, state: handle, leases, recorder };
+    let (gate, orders) = Gate::new(handle.clone(), recorder.clone(), schedule, face);
+    let ctx = Ctx { world, state: handle, gate, recorder };
     tokio::spawn(pending.run(ctx.clone()));
 
     let lookers = Lookers::default();
@@ -263,6 +266,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     crate::yielding::recall(&ctx).await;
     tokio::spawn(crate::yielding::run(ctx.clone()));
     tokio::spawn(crate::pressure::run(ctx.clone()));
+    tokio::spawn(gate::run(ctx.clone(), orders));
     let beginning = app.clone();
     tokio::spawn(async move {
         recover::take_up(&beginning.ctx).await;

@@ -226,6 +226,8 @@ pub(crate) struct State {
     pub(crate) engines: Vec<EngineLive>,
     pub(crate) gateway: Option<String>,
     pub(crate) gateway_error: Option<Failure>,
+    /// Tools get no agents from the gateway.
+    pub(crate) paused: bool,
     pub(crate) operation: Option<Operation>,
     pub(crate) to_pull: BTreeSet<AgentName>,
     pub(crate) start_seconds: BTreeMap<AgentName, f64>,
@@ -270,6 +272,7 @@ impl State {
             engines: Vec::new(),
             gateway: None,
             gateway_error: None,
+            paused: false,
             operation: None,
             to_pull: BTreeSet::new(),
             start_seconds: BTreeMap::new(),
@@ -456,6 +459,12 @@ impl State {
             Event::GatewaySeen { address, error } => {
                 self.gateway = address;
                 self.gateway_error = error;
+            }
+            Event::Paused(paused) => {
+                if self.paused == paused {
+                    return false;
+                }
+                self.paused = paused;
             }
             Event::StackRead { stack, hash, source } => {
                 self.source = source;

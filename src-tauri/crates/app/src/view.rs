@@ -37,7 +37,7 @@ pub(crate) fn status(state: &State, now: Timestamp) -> Status {
             .collect(),
         gateway: GatewayStatus {
             address: state.gateway.clone(),
-            paused: false,
+            paused: state.paused,
             error: state.gateway_error.clone(),
         },
         pools: pools(state),
@@ -328,7 +328,7 @@ fn largest(shares: &Shares) -> Bytes {
 }
 
 /// How far a start is, 0 to 1, and the seconds left: by measured starts, else by its four stages and no promise.
-fn start_progress(
+pub(crate) fn start_progress(
     state: &State,
     name: &AgentName,
     live: &AgentLive,
@@ -372,8 +372,6 @@ fn switching(state: &State, o: &Operation, now: Timestamp) -> Switching {
         .and_then(|(live, name)| start_progress(state, &name, live, now).0)
         .filter(|_| stage == "wait_ready")
         .unwrap_or(0.0);
-    let elapsed = now.duration_since(o.began).as_secs_f64();
-    let seconds: Option<f64> = o.plan.starts().map(|a| state.start_seconds.get(a).copied()).sum();
     Switching {
         from: o.from.clone(),
         to: o.to.clone(),
@@ -382,10 +380,17 @@ fn switching(state: &State, o: &Operation, now: Timestamp) -> Switching {
         agent,
         stage: if o.undoing { "undo".to_owned() } else { stage.to_owned() },
         progress: (steps > 0).then(|| ((o.step as f64 + within) / steps as f64).clamp(0.0, 1.0)),
-        seconds_left: seconds.filter(|_| !o.undoing).map(|s| (s - elapsed).max(0.0)),
+        seconds_left: operation_left(state, o, now),
         cancellable: o.cancellable,
         undoing: o.undoing,
     }
+}
+
+/// How long an operation takes yet, by its starts as they were measured; none while it is undone.
+pub(crate) fn operation_left(state: &State, o: &Operation, now: Timestamp) -> Option<f64> {
+    let elapsed = now.duration_since(o.began).as_secs_f64();
+    let seconds: Option<f64> = o.plan.starts().map(|a| state.start_seconds.get(a).copied()).sum();
+    seconds.filter(|_| !o.undoing).map(|s| (s - elapsed).max(0.0))
 }
 
 pub(crate) fn action_word(action: Action) -> &'static str {

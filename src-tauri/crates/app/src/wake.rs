@@ -88,7 +88,7 @@ async fn prepare(ctx: &Ctx, agent: &Agent, engine: &Arc<dyn Engine>) -> Result<e
     Ok(launch)
 }
 
-fn new_key() -> Result<domain::secret::Secret, EngineError> {
+pub(crate) fn new_key() -> Result<domain::secret::Secret, EngineError> {
     let mut bytes = [0u8; 24];
     getrandom::fill(&mut bytes).map_err(|e| {
         EngineError::new(ErrorKind::Failed, format!("The system gives no random bytes ({e})."), "Try again.")

@@ -17,6 +17,13 @@ impl Secret {
         &self.0
     }
 
+    /// Whether `given` is this secret. Takes the same time wherever they differ, and an empty secret is nobody's.
+    pub fn is(&self, given: &str) -> bool {
+        let (ours, theirs) = (self.0.as_bytes(), given.as_bytes());
+        let differ = ours.iter().zip(theirs).fold(0, |differ, (a, b)| differ | (a ^ b));
+        !ours.is_empty() && ours.len() == theirs.len() && differ == 0
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -43,5 +50,10 @@ mod tests {
         let secret = Secret::new("hf_verysecret");
         assert!(!format!("{secret} {secret:?} {:#?}", Some(&secret)).contains("very"));
         assert_eq!(secret.reveal(), "hf_verysecret");
+        assert!(secret.is("hf_verysecret"));
+        for other in ["", "hf_verysecreT", "hf_verysecre", "hf_verysecret ", "x"] {
+            assert!(!secret.is(other), "{other:?}");
+        }
+        assert!(!Secret::default().is(""));
     }
 }
