@@ -51,6 +51,8 @@ struct Desk {
     next: Ticket,
     /// The runner was told that leases changed, and has not looked yet.
     told: bool,
+    /// Whom the wish under way is to wake.
+    waking: Option<AgentName>,
 }
 
 /// Who waits.
@@ -73,6 +75,8 @@ enum ToDo {
     Wish { goal: domain::plan::Goal, to: String, gentle: bool, because: String },
     Keep(Kept),
     Leases,
+    /// Nobody waits any more for whom the wish under way is to wake.
+    Unwish,
 }
 
 /// What the runner receives.
@@ -99,11 +103,24 @@ struct Queueing {
 
 impl Drop for Queueing {
     fn drop(&mut self) {
-        let seat = self.gate.desk().seats.remove(&self.ticket);
+        let (seat, nobody) = {
+            let mut desk = self.gate.desk();
+            (desk.seats.remove(&self.ticket), desk.waking.is_some() && !desk.somebody_waits_for_it())
+        };
         if seat.is_some() {
             self.gate.0.recorder.gone(self.ticket);
             self.gate.step(Happening::Left(self.ticket));
+            if nobody {
+                self.gate.to_do(ToDo::Unwish);
+            }
         }
+    }
+}
+
+impl Desk {
+    fn somebody_waits_for_it(&self) -> bool {
+        let server = |seat: &Seat| self.house.stack.server_of(&seat.wanted.agent).clone();
+        self.waking.as_ref().is_some_and(|waking| self.seats.values().any(|seat| server(seat) == *waking))
     }
 }
 
@@ -117,6 +134,7 @@ impl Gate {
             seats: BTreeMap::new(),
             next: 1,
             told: false,
+            waking: None,
         };
         let inner = Inner { state, recorder, began: Instant::now(), face, desk: Mutex::new(desk), to_do };
         (Self(Arc::new(inner)), Orders(orders))
@@ -304,6 +322,10 @@ impl Gate {
                     }
                 }
                 Order::Wish { goal, to, gentle, because } => {
+                    self.desk().waking = match &goal {
+                        domain::plan::Goal::Awake(agent) => Some(agent.clone()),
+                        _ => None,
+                    };
                     self.to_do(ToDo::Wish { goal, to, gentle, because });
                 }
                 Order::Keep => {

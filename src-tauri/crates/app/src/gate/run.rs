@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::Code;
 use api::shapes::plans::OutcomeKind;
 use api::shapes::status::Severity;
-use domain::plan::Goal;
+use domain::plan::{Action, Goal};
 use domain::schedule::{Happening, Kept, WishEnd};
 use tokio::time::Instant;
 
@@ -66,6 +66,7 @@ pub(crate) async fn run(ctx: Ctx, mut orders: Orders) {
                     publish.get_or_insert_with(|| (published + PUBLISH).max(Instant::now()));
                 }
                 Some(ToDo::Keep(kept)) => keep(&ctx, kept).await,
+                Some(ToDo::Unwish) => give_up(&ctx).await,
                 Some(ToDo::Wish { goal, to, gentle, because }) => {
                     tokio::spawn(wish(ctx.clone(), goal, to, gentle, because));
                 }
@@ -80,6 +81,20 @@ pub(crate) async fn run(ctx: Ctx, mut orders: Orders) {
             }
         }
         gate.show_places();
+    }
+}
+
+/// Nothing is loaded for nobody: a swap whose clients have all hung up is taken back while it has not begun to load.
+/// A load that has begun goes on: who hung up for want of patience comes back, and finds it further on.
+async fn give_up(ctx: &Ctx) {
+    let Some(waking) = ctx.gate.given_up() else { return };
+    let state = ctx.state.state();
+    let Some(operation) = state.operation.as_ref() else { return };
+    let begun = |action| matches!(action, Action::Pull | Action::Start | Action::WaitReady);
+    let for_it = operation.plan.starts().any(|agent| *agent == waking);
+    if for_it && operation.cancellable && !operation.action().is_some_and(|(action, _)| begun(action)) {
+        // Too late is no harm.
+        let _ = ctx.state.cancel().await;
     }
 }
 
@@ -100,8 +115,8 @@ async fn wish(ctx: Ctx, goal: Goal, to: String, gentle: bool, because: String) {
     let result = ctx.state.wish(Wish { goal, to, gentle, resumes: false }).await;
     let end = match result {
         Ok(outcome) if outcome.result == OutcomeKind::Done => WishEnd::Done,
-        // A gentle wish gives way to a request that came in between.
-        Ok(_) if gentle => WishEnd::Busy,
+        // A gentle wish gives way to a request that came in between, and one that nobody waits for is given up.
+        Ok(_) if gentle || ctx.gate.given_up().is_some() => WishEnd::Busy,
         Ok(_) => WishEnd::Cancelled,
         Err(error) => match error.code {
             Code::Busy => WishEnd::Busy,
@@ -126,8 +141,18 @@ async fn wish(ctx: Ctx, goal: Goal, to: String, gentle: bool, because: String) {
 impl Gate {
     fn wish_ended(&self, end: WishEnd) {
         // What it did is in the state by now; the schedule judges by that.
-        self.desk().house = std::sync::Arc::new(super::house::of(&self.0.state.state()));
+        {
+            let mut desk = self.desk();
+            desk.house = std::sync::Arc::new(super::house::of(&self.0.state.state()));
+            desk.waking = None;
+        }
         self.step(Happening::WishEnded(end));
+    }
+
+    /// Whom the wish under way would wake for nobody.
+    fn given_up(&self) -> Option<domain::AgentName> {
+        let desk = self.desk();
+        desk.waking.clone().filter(|_| !desk.somebody_waits_for_it())
     }
 
     fn next_look(&self) -> Option<Duration> {
