@@ -197,7 +197,7 @@ pub(crate) fn status(gate: &Gate, state: &State) -> Value {
         "health_checked_at": now.to_string(),
         "gpu_utilization": utilization(state),
         "loading": loading.map(|(name, _)| name),
-        "waiting": gate.recorder().waiting(),
+        "waiting": gate.recorder().crowd().values().map(|(waiting, _)| waiting).sum::<u32>(),
         "paused": state.paused,
         "rehearsal": state.rehearsal,
     })
