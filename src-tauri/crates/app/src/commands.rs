@@ -69,9 +69,7 @@ impl App {
             Request::Status(_) => json(view::status(&ctx.state.state(), Timestamp::now())),
             Request::Profiles(_) => json(view::profiles(&ctx.state.state()).map_err(|e| plan_error(&e))?),
             Request::Plan(asked) => json(self.plan(&asked)?),
-            Request::Switch(asked) => {
-                json(self.profile(asked.profile).await?)
-            }
+            Request::Switch(asked) => json(self.profile(asked.profile).await?),
             Request::Up(asked) => {
                 let state = ctx.state.state();
                 let profile = asked

@@ -35,7 +35,6 @@ mod pressure;
 mod preview;
 mod probe;
 mod reading;
-mod record;
 mod ready;
 mod record;
 mod recover;

@@ -346,7 +346,7 @@ pub(crate) async fn stop(app: &App, asked: &StopNeighbourRequest) -> Result<Neig
         Place::Process { .. } => neighbour::stop_process(&found.neighbour, GRACE).await,
     };
     if let Some(name) = &agent {
-        ctx.leases.open(name);
+        ctx.gate.open(name);
     }
     if let Err(error) = stopped {
         keep(ctx, &asked.id, None).await?;
@@ -386,7 +386,7 @@ pub(crate) async fn undo(app: &App, id: &str) -> Result<Neighbours, ApiError> {
             let name = AgentName::new(agent).ok();
             if let Some(name) = &name {
                 carry::quiet(ctx, name).await;
-                ctx.leases.open(name);
+                ctx.gate.open(name);
             }
             keep(ctx, id, None).await?;
             happened(ctx, Severity::Info, name.as_ref(), format!("{} is left to itself again.", kept.name));

@@ -43,7 +43,7 @@ fn named(ctx: &Ctx, name: &str, client: &Client) -> Result<AgentName, Refusal> {
     let names = || state.stack.agents.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ");
     let agent = AgentName::new(name).ok().filter(|n| state.stack.agent(n).is_some()).ok_or_else(|| {
         let message = format!("There is no agent {name:?}. Name one of: {}.", names());
-        Refusal::UnknownAgent { message }
+        Refusal::UnknownModel { message }
     })?;
     if client.agents.as_ref().is_some_and(|allowed| !allowed.contains(&agent)) {
         let message = format!("The key {} does not allow {}.", client.name, agent.proper());
@@ -178,11 +178,11 @@ pub(crate) fn status(gate: &Gate, state: &State) -> Value {
         .filter(|a| state.live(&a.name).is_some_and(|l| l.state.holds_memory()))
         .map(|a| a.name.as_str())
         .collect();
-    let (odin, odin_limit, cooldown) = gate.budget(Tier::Reviewer);
-    let (utility, utility_limit, _) = gate.budget(Tier::Utility);
-    let loading = state.agents.iter().find(|(_, l)| {
-        matches!(l.state, AgentState::Pulling | AgentState::Starting | AgentState::Loading)
-    });
+    let (odin, utility) = (gate.budget(Tier::Reviewer), gate.budget(Tier::Utility));
+    let loading = state
+        .agents
+        .iter()
+        .find(|(_, l)| matches!(l.state, AgentState::Pulling | AgentState::Starting | AgentState::Loading));
     json!({
         "active_profile": state.profile,
         "running_agents": running,
@@ -190,9 +190,9 @@ pub(crate) fn status(gate: &Gate, state: &State) -> Value {
         "session_start": time(kept.session_start),
         "last_summon_at": kept.last_summon.and_then(time),
         "last_release_at": kept.last_release.and_then(time),
-        "summon_counts": {"odin": odin, "utility": utility},
-        "summon_limits": {"odin": odin_limit, "utility": utility_limit},
-        "cooldown_until": cooldown.and_then(time),
+        "summon_counts": {"odin": odin.used, "utility": utility.used},
+        "summon_limits": {"odin": odin.limit, "utility": utility.limit},
+        "cooldown_until": odin.cooldown_until.and_then(time),
         "health": health,
         "health_checked_at": now.to_string(),
         "gpu_utilization": utilization(state),

@@ -15,10 +15,8 @@ pub(super) fn of(state: &State) -> House {
         .iter()
         .map(|(name, live)| {
             let (_, seconds_left) = view::start_progress(state, name, live, now);
-            let loads = matches!(
-                live.state,
-                AgentState::Pulling | AgentState::Starting | AgentState::Loading
-            );
+            let loads =
+                matches!(live.state, AgentState::Pulling | AgentState::Starting | AgentState::Loading);
             let seen = Seen {
                 state: live.state,
                 own: live.figures.in_use(),
@@ -59,5 +57,9 @@ fn busy(state: &State, operation: &Operation, now: Timestamp) -> Busy {
         }
         None => format!("Switching to {}", operation.to),
     };
-    Busy { awake: operation.plan.awake.clone(), stage, seconds_left: view::operation_left(state, operation, now) }
+    Busy {
+        awake: operation.plan.awake.clone(),
+        stage,
+        seconds_left: view::operation_left(state, operation, now),
+    }
 }

@@ -15,10 +15,10 @@ use std::time::Instant;
 use bifrost::{Asked, Lease, Model, Refusal, Waiting, Wanted};
 use domain::agent::AgentName;
 use domain::schedule::{
-    Ask, Denied, Happening, House, Kept, Now, Order, PersonAct, Place, Schedule, Ticket,
+    Ask, Budget, Denied, Happening, House, Kept, Now, Order, PersonAct, Place, Schedule, Ticket,
 };
 use domain::secret::Secret;
-use domain::stack::Runs;
+use domain::stack::{Runs, Tier};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -72,7 +72,12 @@ struct Asks {
 
 /// What cannot be done under the lock, or outside of the runtime.
 enum ToDo {
-    Wish { goal: domain::plan::Goal, to: String, gentle: bool, because: String },
+    Wish {
+        goal: domain::plan::Goal,
+        to: String,
+        gentle: bool,
+        because: String,
+    },
     Keep(Kept),
     Leases,
     /// Nobody waits any more for whom the wish under way is to wake.
@@ -383,9 +388,9 @@ impl Gate {
     }
 
     /// What is used of a tier's budget, its limit, and until when its cooldown lasts.
-    pub(crate) fn budget(&self, tier: domain::stack::Tier) -> (u32, Option<u32>, Option<i64>) {
+    pub(crate) fn budget(&self, tier: Tier) -> Budget {
         let desk = self.desk();
-        desk.schedule.budget(&desk.house, tier)
+        desk.schedule.budget(&desk.house, tier, self.now())
     }
 }
 

@@ -124,7 +124,11 @@ async fn wish(ctx: Ctx, goal: Goal, to: String, gentle: bool, because: String) {
             Code::Failed => {
                 let state = ctx.state.state();
                 let failed = |name: &&domain::AgentName| {
-                    state.agents.get(*name).and_then(|l| l.error.as_ref()).is_some_and(|e| e.message == error.message)
+                    state
+                        .agents
+                        .get(*name)
+                        .and_then(|l| l.error.as_ref())
+                        .is_some_and(|e| e.message == error.message)
                 };
                 let agent = target.as_ref().filter(failed).or_else(|| state.agents.keys().find(failed));
                 match agent {
