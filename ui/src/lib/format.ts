@@ -116,6 +116,12 @@ export function percent(share: number): string {
   return `${String(Math.floor(Math.min(1, Math.max(0, share)) * 100 + 1e-9))}%`;
 }
 
+/** "14:10:22" */
+export function clockSeconds(time: string): string {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? "" : `${clock(date)}:${two(date.getSeconds())}`;
+}
+
 /** "14:10" */
 export function clock(time: string | Date): string {
   const date = typeof time === "string" ? new Date(time) : time;

@@ -34,6 +34,9 @@ test("pictures, figures and events, in both looks; the range is chosen and the p
     // A picture that was refused or is broken has no size of its own.
     await page.waitForFunction(() => [...document.querySelectorAll("[data-testid=memory-history] img")].every((i) => i.complete && i.naturalWidth > 0));
     assert.ok((await page.locator("[data-testid^=figures-] img").count()) > 0);
+    await page.getByTestId("figures").locator("summary").click();
+    assert.ok(await page.locator("[data-testid^=figures-] img").first().isVisible());
+    await page.getByTestId("tab-events").click();
     assert.ok(await page.getByTestId("events").isVisible());
     assert.match(await image.getAttribute("src"), look === "dark" ? /16191d/ : /ffffff/);
 

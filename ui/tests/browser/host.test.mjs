@@ -138,6 +138,7 @@ test("the first journey in a browser: up, switch to odin, talk to Odin", { skip,
   assert.match((await page.getByTestId("message-stats").textContent()) ?? "", /tok\/s/);
 
   await page.getByTestId("nav-activity").click();
+  await page.getByTestId("tab-events").click();
   await page.getByTestId("events").getByText(/odin/i).first().waitFor();
   await page.getByTestId("tab-logs").click();
   await page.getByTestId("log-agent").selectOption("odin");

@@ -1,7 +1,7 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
 import type { Coming } from "./coming";
-import type { ApiError, Calls, Imported, ImportKind, Neighbours, PictureRequest, Streams } from "./types";
+import type { ApiError, Calls, ExportRequestsRequest, Imported, ImportKind, Neighbours, PictureRequest, Streams } from "./types";
 
 type Asked = Calls & Omit<Coming, keyof Calls>;
 export type Command = keyof Asked;
@@ -33,6 +33,8 @@ export interface Dialogs {
   saveReport(): Promise<string | null>;
   /** Has the picture drawn and written where the person says: the file's path, or null when the dialog was closed. */
   savePicture(request: PictureRequest): Promise<string | null>;
+  /** Writes the record of requests where the person says: the file's path, or null when the dialog was closed. */
+  saveRequests(request: ExportRequestsRequest): Promise<string | null>;
 }
 
 export interface Backend {

@@ -60,6 +60,7 @@ export function tauriBackend(): Backend {
       stopNeighbour: (id, takePlace) => invoke<Neighbours | null>("dialog_stop_neighbour", { id, takePlace }).catch(rethrow),
       saveReport: () => invoke<string | null>("dialog_save_report").catch(rethrow),
       savePicture: (request) => invoke<string | null>("dialog_save_picture", { request }).catch(rethrow),
+      saveRequests: (request) => invoke<string | null>("dialog_save_requests", { request }).catch(rethrow),
     },
   };
 }

@@ -45,6 +45,7 @@ export function webBackend(token: string): Backend {
       },
       stopNeighbour: (id, takePlace) => call("stop_neighbour", { id, take_place: takePlace }),
       savePicture: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard status --plot FILE, or the window." })),
+      saveRequests: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard requests --csv, or the window." })),
       saveReport: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard doctor --report FILE, or the window." })),
     },
 

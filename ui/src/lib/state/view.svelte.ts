@@ -1,6 +1,7 @@
 // Which screen is open, and what is previewed on the memory bar. Nothing here outlives the window.
 
 import type { Plan } from "../backend/types";
+import type { RequestFilter } from "./requests.svelte";
 
 export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
 export type Screen = (typeof SCREENS)[number];
@@ -18,9 +19,15 @@ export class View {
   screen = $state<Screen>("stack");
   /** The agent whose log Activity shows. */
   logAgent = $state<string | null>(null);
-  activityTab = $state<"events" | "logs">("events");
+  activityTab = $state<"requests" | "logs" | "events">("requests");
+  /** Whether Activity shall open at its list and not at the pictures. */
+  activityJump = $state(false);
+  /** Whose requests Activity lists. */
+  requests = $state.raw<RequestFilter>({ agent: null, client: null });
   /** How many hours back Activity's pictures go. */
   historyHours = $state(24);
+  /** Whether the figures of each agent are unfolded there. */
+  figures = $state(false);
   settingsTab = $state<SettingsTab>("general");
   /** Whether the panel with what others run is open. */
   neighbours = $state(false);
@@ -37,7 +44,12 @@ export class View {
 
   showLog(agent: string): void {
     this.logAgent = agent;
-    this.activityTab = "logs";
+    this.showList("logs");
+  }
+
+  showList(tab: View["activityTab"]): void {
+    this.activityTab = tab;
+    this.activityJump = true;
     this.go("activity");
   }
 }

@@ -77,6 +77,8 @@ export interface Play {
   readonly gatewayError?: Failure;
   /** Others run servers here. */
   readonly guests?: boolean;
+  /** What crossed Bifrost; left out: what suits the rest. */
+  readonly requests?: "none" | "quiet" | "busy" | "crowd";
   /** The stack came from somebody else, and nobody has seen yet what it runs. */
   readonly unconfirmed?: boolean;
   /** Memory that did not come back, and sources that differ. */
@@ -356,6 +358,7 @@ const MEASURED: NonNullable<Play["over"]> = {
 
 export const PLAYS: Readonly<Record<string, Play>> = {
   rest: { profile: "standard", other: 23.4, agents: { thor: READY, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP } },
+  crowd: { profile: "standard", other: 23.4, requests: "crowd", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },
   switching: {
     profile: "heimdall",
     other: 23.4,

@@ -12,6 +12,7 @@ import { agentHistoryOf, historyOf } from "./history";
 import { PlayedImages } from "./images";
 import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
+import { PlayedRequests } from "./requests";
 import { PlayedStacks } from "./stacks";
 import { whatIf } from "./whatif";
 import { LOG, REPLY, conversations, events } from "./texts";
@@ -32,12 +33,14 @@ class Controller {
   readonly doctor = new PlayedDoctor();
   readonly stacks = new PlayedStacks();
   readonly images: PlayedImages;
+  readonly requests: PlayedRequests;
   #id = 1000;
 
   constructor(play: Play) {
     this.play = play;
     this.neighbours = new PlayedNeighbours(play.guests === true);
     this.images = new PlayedImages(play.engineError === undefined ? null : `${play.engineError.message} ${play.engineError.next}`);
+    this.requests = new PlayedRequests(play.requests ?? (Object.keys(play.agents).length < 2 ? "none" : play.switching === undefined ? "quiet" : "busy"));
     this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
   }
 
@@ -98,6 +101,12 @@ export function memoryBackend(): Backend {
     controller.forms.touch();
   });
 
+  // And a request ends by this.
+  addEventListener("asgard-end-request", () => {
+    controller.requests.end();
+    controller.change({});
+  });
+
   return {
     call: async (cmd, payload) => {
       await Promise.resolve();
@@ -140,6 +149,7 @@ export function memoryBackend(): Backend {
         return controller.told(controller.neighbours.stop(id));
       },
       savePicture: ({ format, hours }) => Promise.resolve(`/home/you/asgard-memory-${String(hours)}h.${format}`),
+      saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
@@ -169,6 +179,8 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return historyOf(c.status(), payload as Payload<"history">, lived(c));
     case "agent_history":
       return agentHistoryOf(c.status(), payload as Payload<"agent_history">, lived(c));
+    case "requests":
+      return c.requests.answer(payload as Payload<"requests">);
     case "neighbours":
       return c.neighbours.all();
     case "adopt":
