@@ -93,6 +93,7 @@ async fn ask(ctx: &Ctx, gateway: &str, agent: &str, prompt: &str) -> Result<Meas
         .http
         .post(format!("{gateway}/chat/completions"))
         .header("user-agent", "asgard-bench")
+        .header("x-asgard-face", ctx.gate.face().reveal())
         .json(&body);
     let mut meter = Meter::begun();
     let silent = || format!("Nothing came for {} min.", SILENCE.as_secs() / 60);

@@ -1,7 +1,7 @@
 //! Bifrost's port, for as long as the controller runs: opened at the start, given up when another program is to have
 //! it back, and opened again when the one that held it is gone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use api::shapes::status::Failure;
@@ -57,7 +57,7 @@ impl Port {
 }
 
 /// Holds the port until the end, and says so in `ended` when everything is put away.
-pub(crate) async fn run(app: App, listen: SocketAddr) {
+pub(crate) async fn run(app: App) {
     let mut wanted = app.port.wanted.subscribe();
     loop {
         let now = *wanted.borrow_and_update();
@@ -67,19 +67,29 @@ pub(crate) async fn run(app: App, listen: SocketAddr) {
                 app.ctx.state.tell(Event::GatewaySeen { address: None, error: Some(closed()) }).await;
                 let _ = wanted.changed().await;
             }
-            Wanted::Open(_) => match Gateway::bind(listen).await {
+            Wanted::Open(_) => match Gateway::bind(app.ctx.state.state().stack.gateway.listen).await {
                 Ok(bound) => {
-                    let address = Some(format!("http://{}/v1", bound.address()));
+                    let at = bound.address();
+                    let address = Some(format!("http://{}/v1", reached_at(at)));
                     app.ctx.state.tell(Event::GatewaySeen { address, error: None }).await;
                     let state = app.ctx.state.clone();
-                    let max_body =
-                        usize::try_from(state.state().stack.gateway.max_body).unwrap_or(usize::MAX);
+                    let opened_with = of(&state.state().stack.gateway, at);
                     let dispatch = Arc::new(Dispatcher { ctx: app.ctx.clone() });
-                    let settings = Settings { max_body, ..Settings::default() };
+                    let listen = state.state().stack.gateway.listen;
+                    let changed = state.until(|s| {
+                        let now = &s.stack.gateway;
+                        // Other settings are taken up when no answer is under way that a new start would break off.
+                        (now.listen != listen || of(now, at) != opened_with)
+                            && s.leases.is_empty()
+                            && app.ctx.recorder.crowd().is_empty()
+                    });
                     let over = async {
-                        let _ = wanted.wait_for(|w| !matches!(w, Wanted::Open(_))).await;
+                        tokio::select! {
+                            _ = wanted.wait_for(|w| !matches!(w, Wanted::Open(_))) => {}
+                            () = changed => {}
+                        }
                     };
-                    bound.serve(dispatch, settings, over).await;
+                    bound.serve(dispatch, settings(&opened_with), over).await;
                 }
                 Err(cause) => {
                     let failure = Failure {
@@ -99,6 +109,48 @@ pub(crate) async fn run(app: App, listen: SocketAddr) {
     }
     app.ctx.recorder.flush().await;
     app.ended.send_replace(true);
+}
+
+/// What of the settings the gateway's own part is opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Opened {
+    max_body: u64,
+    hosts: Vec<String>,
+    hold: bool,
+    max_streams: u32,
+}
+
+fn of(gateway: &domain::stack::Gateway, address: SocketAddr) -> Opened {
+    let mut hosts = gateway.hosts.clone();
+    // Reached by its address, that address is the host; which names it has is for `hosts` to say.
+    if !address.ip().is_loopback() && !address.ip().is_unspecified() {
+        hosts.push(match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    }
+    Opened { max_body: gateway.max_body, hosts, hold: gateway.hold, max_streams: gateway.max_streams }
+}
+
+fn settings(opened: &Opened) -> Settings {
+    let max_streams = if opened.max_streams == 0 { usize::MAX } else { opened.max_streams as usize };
+    Settings {
+        max_body: usize::try_from(opened.max_body).unwrap_or(usize::MAX),
+        allowed_hosts: opened.hosts.clone(),
+        hold: opened.hold,
+        max_streams,
+        max_connections: max_streams.saturating_add(256).min(65_536),
+        ..Settings::default()
+    }
+}
+
+/// Where programs of this machine reach it: who listens everywhere listens on the loopback.
+fn reached_at(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+        _ => address,
+    }
 }
 
 fn closed() -> Failure {

@@ -215,6 +215,14 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let now = Timestamp::now();
     let mut state = State::new(Arc::new(stack), hash, source, rehearsal.is_some(), now);
     state.gpu = world.machine.gpu();
+    let bifrost = options.env.iter().filter(|(name, _)| name.starts_with("BIFROST_"));
+    state.variables = Arc::new(bifrost.map(|(name, value)| (name.clone(), value.clone())).collect());
+    for problem in state.file_stack.gateway.clone().with_env(|name| options.env.get(name).cloned()).1 {
+        tracing::warn!("{problem}");
+        let notice = Notice { severity: Severity::Warning, message: problem, next: String::new() };
+        state.apply(Event::Noticed { key: "variables", notice: Some(notice) }, now);
+    }
+    state.lay_over(now);
     recall(&world, &mut state).await;
     match store::adoptions::read(&world.paths.adoptions_file()) {
         Ok(answers) => {
@@ -254,7 +262,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     };
     recover::look_at_engines(&ctx).await;
     recover::adopt(&ctx).await;
-    tokio::spawn(gateway::run(app.clone(), listen));
+    tokio::spawn(gateway::run(app.clone()));
     ctx.state.until(|s| s.gateway.is_some() || s.gateway_error.is_some()).await;
     for engine in ctx.world.engines() {
         tokio::spawn(listen_to(ctx.clone(), engine));

@@ -211,6 +211,8 @@ pub(crate) struct State {
     pub(crate) found: Arc<Vec<Found>>,
     /// The stack came from somebody else, and nobody has confirmed it.
     pub(crate) unconfirmed: Option<Arc<Unconfirmed>>,
+    /// The variables of the earlier scheduler, laid over every stack.
+    pub(crate) variables: Arc<BTreeMap<String, String>>,
     pub(crate) stack_hash: String,
     pub(crate) source: Arc<StackSource>,
     pub(crate) profile: Option<String>,
@@ -260,6 +262,7 @@ impl State {
             answers: Arc::default(),
             found: Arc::default(),
             unconfirmed: None,
+            variables: Arc::default(),
             stack_hash,
             source: Arc::new(source),
             profile: None,
@@ -519,10 +522,11 @@ impl State {
     }
 
     /// The stack in force follows from the file and from what was adopted.
-    fn lay_over(&mut self, now: Timestamp) {
+    pub(crate) fn lay_over(&mut self, now: Timestamp) {
         let learned = self.learned.iter().map(|(agent, (learned, _))| (agent.clone(), *learned)).collect();
-        self.stack =
-            Arc::new(footprint::apply(&overlay::effective(&self.file_stack, &self.answers), &learned));
+        let stack = footprint::apply(&overlay::effective(&self.file_stack, &self.answers), &learned);
+        let (stack, _) = stack.with_env(|name| self.variables.get(name).cloned());
+        self.stack = Arc::new(stack);
         for agent in &self.stack.agents {
             self.agents.entry(agent.name.clone()).or_insert_with(|| AgentLive::asleep(now));
         }

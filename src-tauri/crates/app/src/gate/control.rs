@@ -43,7 +43,7 @@ fn named(ctx: &Ctx, name: &str, client: &Client) -> Result<AgentName, Refusal> {
     let names = || state.stack.agents.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ");
     let agent = AgentName::new(name).ok().filter(|n| state.stack.agent(n).is_some()).ok_or_else(|| {
         let message = format!("There is no agent {name:?}. Name one of: {}.", names());
-        Refusal::UnknownModel { message }
+        Refusal::UnknownAgent { message }
     })?;
     if client.agents.as_ref().is_some_and(|allowed| !allowed.contains(&agent)) {
         let message = format!("The key {} does not allow {}.", client.name, agent.proper());

@@ -49,7 +49,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8899)),
-            max_body: 64 << 20,
+            max_body: 96 << 20,
             hosts: Vec::new(),
             wake: true,
             hold: true,

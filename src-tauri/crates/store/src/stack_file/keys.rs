@@ -60,7 +60,7 @@ const PROFILE: &[Key] = &[key("agents", Shape::Texts, "The agents that are awake
 
 const GATEWAY: &[Key] = &[
     key("listen", Shape::Text, "Address and port, \"127.0.0.1:8899\"."),
-    key("max_body", Shape::Size, "The largest request body that is taken; left out, 64 MB."),
+    key("max_body", Shape::Size, "The largest request body that is taken; left out, 96 MB."),
     key("hosts", Shape::Texts, "Names beside localhost under which it may be asked, \"box.lan\"."),
     key("wake", Shape::Flag, "Whether requests wake agents; left out, true."),
     key(
