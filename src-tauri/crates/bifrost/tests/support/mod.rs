@@ -41,6 +41,11 @@ pub struct Fake {
     queue: bool,
     pub waiting: Mutex<Vec<Waiter>>,
     pub records: Mutex<Vec<Record>>,
+    /// With any of them a request has to bring one.
+    keys: HashMap<&'static str, Client>,
+    pub controlled: Mutex<Vec<Control>>,
+    /// What the next control path is answered.
+    pub control: Mutex<Option<ControlAnswer>>,
     returned: mpsc::UnboundedSender<&'static str>,
 }
 
@@ -59,12 +64,17 @@ impl Dispatch for Fake {
     }
 
     fn admit(&self, presented: &Presented<'_>) -> Result<Client, Refusal> {
-        let name = presented.user_agent.unwrap_or("unknown").into();
-        Ok(Client { name, person: false, agents: None })
+        if self.keys.is_empty() {
+            let name = presented.user_agent.unwrap_or("unknown").into();
+            return Ok(Client { name, person: false, agents: None });
+        }
+        let message = "The key is missing or unknown. Set one of [gateway] keys.".to_owned();
+        presented.key.and_then(|key| self.keys.get(key)).cloned().ok_or(Refusal::NoKey { message })
     }
 
-    async fn control(&self, _: Control, _: &Client) -> ControlAnswer {
-        ControlAnswer::Refused(Refusal::UnknownModel { message: "There is no such agent.".to_owned() })
+    async fn control(&self, what: Control, _: &Client) -> ControlAnswer {
+        self.controlled.lock().unwrap().push(what);
+        self.control.lock().unwrap().take().unwrap()
     }
 
     async fn status(&self) -> Value {
@@ -139,6 +149,7 @@ pub struct With {
     /// What the agent's server calls its model.
     pub their_name: Option<String>,
     pub queue: bool,
+    pub keys: HashMap<&'static str, Client>,
 }
 
 /// A gateway with odin (awake, the returned agent), thor (asleep, the same model) and loki (its port is closed).
@@ -169,6 +180,9 @@ pub async fn rig(with: With) -> Rig {
         refuse: Mutex::default(),
         waiting: Mutex::default(),
         records: Mutex::default(),
+        keys: with.keys,
+        controlled: Mutex::default(),
+        control: Mutex::default(),
         max_seconds: with.max_seconds,
         their_name: with.their_name,
         queue: with.queue,
@@ -195,6 +209,32 @@ impl Rig {
         client.post(self.address, "/v1/chat/completions", body).await;
         let (agent, request) = self.agent.accept().await;
         (client, agent, request)
+    }
+
+    /// The next request that waits in the queue.
+    pub async fn waiter(&self) -> Waiter {
+        soon("a request to wait", async {
+            loop {
+                if let Some(waiter) = self.fake.waiting.lock().unwrap().pop() {
+                    return waiter;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// The one record that there is or will be.
+    pub async fn record(&self) -> Record {
+        soon("a record", async {
+            while self.fake.records.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let mut records = self.fake.records.lock().unwrap();
+        assert_eq!(records.len(), 1, "one request, one record: {records:?}");
+        records.remove(0)
     }
 
     /// What was given back: "lease" or "queue".
@@ -379,6 +419,17 @@ impl Wire {
             got.extend(self.next_chunk().await.expect("the body ended early").expect("the body ended early"));
         }
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(expected));
+    }
+
+    /// Chunked bytes until these are among them; what came up to the end of that chunk.
+    pub async fn until(&mut self, needle: &str) -> String {
+        let mut got = String::new();
+        while !got.contains(needle) {
+            let chunk = self.next_chunk().await.ok().flatten();
+            let chunk = chunk.unwrap_or_else(|| panic!("the body ended without {needle:?}: {got:?}"));
+            got.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        got
     }
 
     pub async fn chunked(&mut self) -> (Vec<u8>, End) {
