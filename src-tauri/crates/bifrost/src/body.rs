@@ -157,6 +157,13 @@ fn linger(mut body: Incoming, idle: Duration) {
 }
 
 impl Held {
+    #[cfg(test)]
+    pub(crate) fn of(body: &'static [u8]) -> Self {
+        let mut scan = Scan::default();
+        scan.push(body).unwrap();
+        Self { named: scan.finish().unwrap(), stored: Stored::Memory(Bytes::from_static(body)) }
+    }
+
     /// The body as it goes to the agent: the same bytes, but for the model's name where the agent's server knows it by
     /// another.
     pub(crate) fn sent(self, model: Option<&str>) -> Sent {
@@ -279,6 +286,54 @@ impl Reading {
             if !skipped {
                 self.left -= piece.len();
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_folder_that_cannot_be_written() {
+        for (kind, status) in [
+            (io::ErrorKind::StorageFull, 507),
+            (io::ErrorKind::QuotaExceeded, 507),
+            (io::ErrorKind::PermissionDenied, 500),
+            (io::ErrorKind::NotFound, 500),
+        ] {
+            assert_eq!(not_kept(&kind.into()).status, status, "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_held_body_goes_out_whole_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for size in [10, 1 << 20, 3 << 20] {
+            for place in [0, size / 2, size] {
+                for theirs in [None, Some("th\"eir/name")] {
+                    let before = format!("{{\"a\":\"{}\",\"model\": ", "x".repeat(place));
+                    let after = format!(",\"z\":\"{}\"}}", "y".repeat(size - place));
+                    let body = format!("{before}\"odin\"{after}");
+                    let mut scan = Scan::default();
+                    let mut spool = Spool::new();
+                    for piece in body.as_bytes().chunks(100_003) {
+                        scan.push(piece).unwrap();
+                        spool.push(Bytes::copy_from_slice(piece), Some(folder.path())).await.unwrap();
+                    }
+                    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
+                    assert_eq!(spool.len(), body.len());
+                    assert_eq!(matches!(spool, Spool::File { .. }), size >= 1 << 20);
+                    let held = Held { named: scan.finish().unwrap(), stored: spool.close().await.unwrap() };
+                    let sent = held.sent(theirs);
+                    let said = sent.size_hint().exact().unwrap();
+                    let got = sent.collect().await.unwrap().to_bytes();
+                    let name = theirs
+                        .map_or("\"odin\"".to_owned(), |name| serde_json::Value::from(name).to_string());
+                    assert!(got == format!("{before}{name}{after}"), "{size} {place} {theirs:?}");
+                    assert_eq!(said, got.len() as u64);
+                }
             }
         }
     }

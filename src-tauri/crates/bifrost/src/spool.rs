@@ -1,6 +1,8 @@
 //! A request's body while it is held: in memory, and past a limit in a file that has no name.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -89,9 +91,13 @@ impl Spool {
 
 /// A file of mode 0600 that no folder lists, so that nothing of it is left whatever happens.
 async fn unnamed(folder: Option<std::path::PathBuf>) -> io::Result<File> {
-    let make = move || match folder {
-        Some(folder) => tempfile::tempfile_in(folder),
-        None => tempfile::tempfile(),
+    let make = move || {
+        let file = match folder {
+            Some(folder) => tempfile::tempfile_in(folder),
+            None => tempfile::tempfile(),
+        }?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        io::Result::Ok(file)
     };
     let made = tokio::task::spawn_blocking(make).await.map_err(io::Error::other)??;
     let mut file = File::from_std(made);

@@ -20,7 +20,8 @@ pub(crate) struct Trip {
     began: Instant,
     asked: Option<Instant>,
     leased: Option<Instant>,
-    record: Record,
+    /// There until it is written.
+    record: Option<Record>,
     _open: Option<Open>,
 }
 
@@ -43,7 +44,7 @@ impl Trip {
             took: Duration::ZERO,
             why: None,
         };
-        Self { dispatch, began: Instant::now(), asked: None, leased: None, record, _open: None }
+        Self { dispatch, began: Instant::now(), asked: None, leased: None, record: Some(record), _open: None }
     }
 
     /// The place among the open requests that is given back with it.
@@ -51,27 +52,37 @@ impl Trip {
         self._open = Some(open);
     }
 
+    fn note(&mut self, note: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            note(record);
+        }
+    }
+
     /// An agent is being asked for.
     pub(crate) fn asks(&mut self, wanted: &Wanted) {
         self.asked = Some(Instant::now());
-        self.record.stream = wanted.stream;
+        self.note(|record| record.stream = wanted.stream);
     }
 
     /// Who was asked for, where no lease and no place in a queue says it.
     pub(crate) fn means(&mut self, agent: Option<&AgentName>) {
-        self.record.agent = agent.cloned();
+        self.note(|record| record.agent = agent.cloned());
     }
 
     pub(crate) fn waits(&mut self, waiting: &Waiting) {
-        self.record.ticket = Some(waiting.ticket);
-        self.record.agent = Some(waiting.place.borrow().agent.clone());
+        self.note(|record| {
+            record.ticket = Some(waiting.ticket);
+            record.agent = Some(waiting.place.borrow().agent.clone());
+        });
     }
 
     pub(crate) fn granted(&mut self, lease: &Lease) {
         self.leased = Some(Instant::now());
-        self.record.ticket = Some(lease.ticket);
-        self.record.agent = Some(lease.agent.clone());
-        self.record.why.clone_from(&lease.story);
+        self.note(|record| {
+            record.ticket = Some(lease.ticket);
+            record.agent = Some(lease.agent.clone());
+            record.why.clone_from(&lease.story);
+        });
     }
 
     /// When the lease was had: what the time to the first token is counted from.
@@ -80,42 +91,47 @@ impl Trip {
     }
 
     pub(crate) fn path(&self) -> &str {
-        &self.record.path
+        self.record.as_ref().map_or("", |record| &record.path)
     }
 
     /// The status that the client is sent.
     pub(crate) fn answers(&mut self, status: StatusCode) {
-        self.record.status = status.as_u16();
+        self.note(|record| record.status = status.as_u16());
     }
 
     /// How it ends. `why` is told after what is already known of the wait. An answer with an error's status is one
     /// of the agent's, whole or not.
     pub(crate) fn ends(&mut self, outcome: Outcome, why: Option<String>) {
-        let error = outcome == Outcome::Done && self.record.status >= 400;
-        self.record.outcome = if error { Outcome::Error } else { outcome };
-        self.record.why = match (self.record.why.take(), why) {
-            (Some(story), Some(why)) => Some(format!("{story} {why}")),
-            (story, why) => story.or(why),
-        };
+        self.note(|record| {
+            let error = outcome == Outcome::Done && record.status >= 400;
+            record.outcome = if error { Outcome::Error } else { outcome };
+            record.why = match (record.why.take(), why) {
+                (Some(story), Some(why)) => Some(format!("{story} {why}")),
+                (story, why) => story.or(why),
+            };
+        });
     }
 
     pub(crate) fn seen(&mut self, seen: &Seen) {
-        self.record.prompt_tokens = seen.prompt_tokens;
-        self.record.completion_tokens = seen.completion_tokens;
-        self.record.counted = seen.counted;
-        self.record.first_token = seen.first_token;
-        self.record.tokens_per_second = seen.tokens_per_second;
+        self.note(|record| {
+            record.prompt_tokens = seen.prompt_tokens;
+            record.completion_tokens = seen.completion_tokens;
+            record.counted = seen.counted;
+            record.first_token = seen.first_token;
+            record.tokens_per_second = seen.tokens_per_second;
+        });
     }
 }
 
 impl Drop for Trip {
     fn drop(&mut self) {
-        self.record.took = self.began.elapsed();
+        let Some(mut record) = self.record.take() else { return };
+        record.took = self.began.elapsed();
         if let Some(asked) = self.asked {
             // Who never came to a lease waited to the end.
-            self.record.queued = self.leased.unwrap_or_else(Instant::now).duration_since(asked);
+            record.queued = self.leased.unwrap_or_else(Instant::now).duration_since(asked);
         }
-        self.dispatch.record(self.record.clone());
+        self.dispatch.record(record);
     }
 }
 

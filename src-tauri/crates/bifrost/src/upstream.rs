@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use domain::secret::Secret;
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
@@ -234,7 +234,10 @@ pub(crate) async fn ask(
             Ok(answer) if answer.status().is_informational() => {
                 return Err(format!("answered with {}, which is not an answer", answer.status()));
             }
-            Ok(answer) => return Ok((answer, connection)),
+            Ok(mut answer) => {
+                one_framing(answer.headers_mut())?;
+                return Ok((answer, connection));
+            }
             Err(mut failed) => match failed.take_message() {
                 // Nothing of it was written: the server had just closed this one.
                 Some(unsent) if !fresh => {
@@ -249,6 +252,19 @@ pub(crate) async fn ask(
             },
         }
     }
+}
+
+/// An answer that is in chunks has no length, whatever it says: the client must not be told one. Other codings of the
+/// transfer would be undone by nobody.
+fn one_framing(headers: &mut HeaderMap) -> Result<(), String> {
+    let Some(coding) = headers.get(TRANSFER_ENCODING) else { return Ok(()) };
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        || headers.get_all(TRANSFER_ENCODING).iter().count() > 1
+    {
+        return Err(format!("answered in a coding that is not spoken here ({coding:?})"));
+    }
+    headers.remove(CONTENT_LENGTH);
+    Ok(())
 }
 
 impl Connection {
@@ -280,7 +296,12 @@ fn parse(endpoint: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
 
     #[test]
     fn an_endpoint_is_an_address_and_a_prefix() {
@@ -295,5 +316,70 @@ mod tests {
         check("https://127.0.0.1:8001", None);
         check("127.0.0.1:8001", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_prefix_stands_before_the_path() {
+        let target: Uri = "http://other/v1/chat/completions?x=%2F".parse().unwrap();
+        assert_eq!(address("", &target).unwrap().to_string(), "/v1/chat/completions?x=%2F");
+        assert_eq!(address("/llm", &target).unwrap().to_string(), "/llm/v1/chat/completions?x=%2F");
+    }
+
+    /// A server that answers every request with the number of its connection.
+    async fn numbered() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            for number in 0_u8.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut buf = [0; 4096];
+                    while stream.read(&mut buf).await.is_ok_and(|n| n > 0) {
+                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        format!("http://{address}")
+    }
+
+    async fn number(pool: &Pool, endpoint: &str, key: &str) -> Bytes {
+        let agent = domain::AgentName::new("odin").unwrap();
+        let lease = Lease::new(1, agent, endpoint, Secret::new(key), ());
+        let held = crate::body::Held::of(br#"{"model":"odin"}"#);
+        let target = Uri::from_static("/v1/chat/completions");
+        let (answer, connection) = ask(pool, &lease, &target, HeaderMap::new(), held).await.unwrap();
+        let mut body = answer.into_body();
+        let mut connection = connection;
+        let mut read = pin!(body.frame());
+        let frame = poll_fn(|cx| {
+            connection.drive(cx);
+            read.as_mut().poll(cx)
+        });
+        let data = frame.await.unwrap().unwrap().into_data().unwrap();
+        connection.give_back();
+        data
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_serves_one_start_of_an_agent_and_not_for_long() {
+        let (pool, endpoint) = (Pool::default(), numbered().await);
+        assert_eq!(number(&pool, &endpoint, "first").await, "0");
+        assert_eq!(number(&pool, &endpoint, "first").await, "0");
+        // Another key: the agent was started anew.
+        assert_eq!(number(&pool, &endpoint, "second").await, "1");
+        assert_eq!(number(&pool, &endpoint, "second").await, "1");
+        tokio::time::advance(IDLE).await;
+        assert_eq!(number(&pool, &endpoint, "second").await, "2");
+        // With nobody asking it is put away all the same.
+        let other = pool.clone();
+        tokio::select! {
+            () = other.tidy() => {}
+            () = tokio::time::sleep(3 * IDLE) => {}
+        }
+        assert!(pool.spare().is_empty());
+        pool.forget(&endpoint);
+        assert_eq!(number(&pool, &endpoint, "second").await, "3");
     }
 }

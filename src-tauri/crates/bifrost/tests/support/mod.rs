@@ -269,13 +269,16 @@ impl Agent {
         Self { listener, address }
     }
 
+    /// The bare connection of the next request.
+    pub async fn listen(&self) -> (TcpStream, SocketAddr) {
+        soon("the agent to be asked", self.listener.accept()).await.unwrap()
+    }
+
     pub async fn accept(&self) -> (Wire, Request) {
-        let (stream, _) = soon("the agent to be asked", self.listener.accept()).await.unwrap();
+        let (stream, _) = self.listen().await;
         let mut wire = Wire::new(stream);
-        let head = wire.head().await;
-        let length = header(&head, "content-length").map_or(0, |n| n.parse().unwrap());
-        let body = wire.exactly(length).await;
-        (wire, Request { head, body })
+        let request = wire.request().await;
+        (wire, request)
     }
 }
 
@@ -450,6 +453,14 @@ impl Wire {
             header(&head, "content-length").unwrap_or_else(|| panic!("no length in {head}")).parse().unwrap();
         let body = self.exactly(length).await;
         (head, body)
+    }
+
+    /// The next request on this connection.
+    pub async fn request(&mut self) -> Request {
+        let head = self.head().await;
+        let length = header(&head, "content-length").map_or(0, |n| n.parse().unwrap());
+        let body = self.exactly(length).await;
+        Request { head, body }
     }
 
     /// Waits until the other end is gone.
