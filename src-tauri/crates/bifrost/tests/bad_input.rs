@@ -83,8 +83,14 @@ async fn doubtful_framing_is_refused_and_the_connection_closed() {
         ("another version", post("content-length: 16", JSON).replace("HTTP/1.1\r\nhost", "HTTP/3.0\r\nhost")),
         ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
         ("the hello of TLS", "\u{16}\u{3}\u{1}\0\u{1}\0".repeat(50)),
-        ("a target without a path", format!("POST chat HTTP/1.1\r\nhost: localhost\r\n\r\n{hidden}")),
-        ("a tunnel", format!("CONNECT localhost:22 HTTP/1.1\r\nhost: localhost\r\n\r\n{hidden}")),
+        (
+            "a target without a path",
+            "POST chat HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
+        ),
+        (
+            "a tunnel",
+            "CONNECT localhost:22 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
+        ),
     ] {
         let mut client = rig.client().await;
         client.send(request).await;
