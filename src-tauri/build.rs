@@ -12,6 +12,7 @@ fn main() {
         "dialog_import_write",
         "dialog_confirm",
         "dialog_stop_neighbour",
+        "dialog_gateway_listen",
         "dialog_save_report",
         "dialog_save_picture",
     ];

@@ -6,6 +6,8 @@
 //! Deliberately absent: requests that run code or write outside Asgard's folders. When one comes it is confirmed in a
 //! native dialog, outside of what the page can draw.
 
+use std::net::SocketAddr;
+
 use api::{ApiError, Code, Request, Streamed};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,11 +21,10 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
             "Use \"Quit and stop agents\" in the tray, or: asgard down",
         )),
         // Run by the window's own dialogs, outside of what the page can draw.
-        Request::Import(_) | Request::ConfirmStack(_) | Request::StopNeighbour(_) => Err(ApiError::new(
-            Code::Usage,
-            "The page may not ask for this by itself.",
-            "Use the button, which opens a dialog of the desktop.",
-        )),
+        Request::Import(_) | Request::ConfirmStack(_) | Request::StopNeighbour(_) => Err(by_dialog()),
+        Request::ChangeGateway(patch) if patch.listen.as_deref().is_some_and(reaches_others) => {
+            Err(by_dialog())
+        }
         Request::Status(_)
         | Request::Profiles(_)
         | Request::Plan(_)
@@ -44,6 +45,14 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Events(_)
         | Request::Requests(_)
         | Request::ExportRequests(_)
+        | Request::GatewayView(_)
+        | Request::ChangeGateway(_)
+        | Request::NewSession(_)
+        | Request::PauseGateway(_)
+        // A key grants what any program of this user has already.
+        | Request::NewKey(_)
+        | Request::RevealKey(_)
+        | Request::RemoveKey(_)
         | Request::History(_)
         | Request::AgentHistory(_)
         | Request::ExportPicture(_)
@@ -76,6 +85,19 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::DoctorReport(_)
         | Request::Shutdown(_) => Ok(()),
     }
+}
+
+fn by_dialog() -> ApiError {
+    ApiError::new(
+        Code::Usage,
+        "The page may not ask for this by itself.",
+        "Use the button, which opens a dialog of the desktop.",
+    )
+}
+
+/// An address at which other machines may reach the gateway. What is no address is refused by the controller.
+pub(crate) fn reaches_others(listen: &str) -> bool {
+    listen.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())
 }
 
 pub(crate) fn stream(cmd: &str, payload: &Value) -> Result<(), ApiError> {
@@ -122,6 +144,24 @@ mod tests {
             assert_eq!(request(cmd, &payload).unwrap_err().code, Code::Usage, "{cmd}");
         }
         assert_eq!(stream("status", &json!({})).unwrap_err().code, Code::Usage);
+    }
+
+    #[test]
+    fn the_page_opens_the_gateway_to_nobody_else() {
+        for (listen, may) in [
+            ("127.0.0.1:8899", true),
+            ("[::1]:8899", true),
+            ("nonsense", true),
+            ("0.0.0.0:8899", false),
+            ("[::]:8899", false),
+            ("192.168.1.5:8899", false),
+            ("[::ffff:10.0.0.1]:8899", false),
+        ] {
+            let asked = request("change_gateway", &json!({ "listen": listen, "wake": true }));
+            assert_eq!(asked.is_ok(), may, "{listen}");
+        }
+        request("change_gateway", &json!({ "odin_ttl": 600 })).unwrap();
+        request("new_key", &json!({ "name": "zed", "agents": null })).unwrap();
     }
 
     #[test]

@@ -202,6 +202,33 @@ pub(crate) async fn dialog_stop_neighbour(
     link.call("stop_neighbour", json!({ "id": id, "take_place": take_place })).await.map(Some)
 }
 
+/// Lets the gateway listen where other machines reach it. The controller refuses it as long as there is no key.
+#[tauri::command]
+pub(crate) async fn dialog_gateway_listen(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    listen: String,
+) -> Result<Option<Value>, ApiError> {
+    if crate::callers::reaches_others(&listen) && !yes(&app, listen_question(&listen)).await? {
+        return Ok(None);
+    }
+    link.call("change_gateway", json!({ "listen": listen })).await.map(Some)
+}
+
+fn listen_question(listen: &str) -> Question {
+    Question {
+        title: "Open Bifrost to other machines?".to_owned(),
+        head: format!(
+            "Bifrost would listen on {}. Whoever reaches this machine there and has a key can use the agents that the \
+             key allows. What is asked and answered is not encrypted on the way.",
+            plain(listen)
+        ),
+        detail: None,
+        yes: "Open it".to_owned(),
+        no: "Keep it on this machine".to_owned(),
+    }
+}
+
 fn stop_question(found: &Neighbour, take_place: bool) -> Question {
     let place = match (&found.agent, take_place) {
         (Some(agent), true) => format!(" Then {} is started in its place.", plain(agent)),

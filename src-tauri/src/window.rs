@@ -54,6 +54,7 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
             dialogs::dialog_import_write,
             dialogs::dialog_confirm,
             dialogs::dialog_stop_neighbour,
+            dialogs::dialog_gateway_listen,
             dialogs::dialog_save_report,
             dialogs::dialog_save_picture,
         ])

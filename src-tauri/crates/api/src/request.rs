@@ -73,6 +73,19 @@ requests! {
     Requests(gateway::RequestsQuery) -> gateway::Requests;
     /// Every request that is kept, as a table.
     ExportRequests(gateway::ExportRequestsRequest) -> gateway::NamedText;
+    /// The gateway's settings, keys and summon budgets.
+    GatewayView(status::Nothing) -> gateway::GatewayView;
+    /// Change `[gateway]` of the stack file.
+    ChangeGateway(gateway::GatewayPatch) -> gateway::GatewayView;
+    /// The summon budgets begin anew.
+    NewSession(status::Nothing) -> status::Nothing;
+    /// While it is paused nobody is woken for tools, and nothing is queued.
+    PauseGateway(gateway::PauseRequest) -> status::Nothing;
+    /// Make a key for a tool. With the first, every request has to bring one.
+    NewKey(gateway::NewKeyRequest) -> gateway::KeyText;
+    /// A key's secret, for the tool's own configuration.
+    RevealKey(gateway::KeyRequest) -> gateway::KeyText;
+    RemoveKey(gateway::KeyRequest) -> status::Nothing;
     /// What each pool was used for, drawn and in words.
     History(history::HistoryRequest) -> history::History;
     /// What the agents' servers said of themselves, each figure a small picture.

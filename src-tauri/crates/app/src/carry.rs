@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::{duration, happened};
 use crate::errand::{Errand, clear_intent, words_begin, words_done, write_intent};
 use crate::gate::Gate;
+use crate::keys::Keys;
 use crate::record::Recorder;
 use crate::run_loop::{Answer, Loop};
 use crate::state::{Event, State};
@@ -35,6 +36,7 @@ pub(crate) struct Ctx {
     pub(crate) state: Loop,
     pub(crate) gate: Gate,
     pub(crate) recorder: Recorder,
+    pub(crate) keys: Keys,
 }
 
 /// Why a step did not come to its end.

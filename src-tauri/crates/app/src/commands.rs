@@ -21,14 +21,15 @@ use tokio::sync::{mpsc, watch};
 use crate::carry::Ctx;
 use crate::chat::{self, Replies};
 use crate::gateway::Port;
+use crate::gateway_settings::Session;
 use crate::here::Here;
 use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
-    bench, doctor, editing, estimating, health, history, images, neighbours, record, stacks, view, what_if,
-    yielding,
+    bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record, stacks,
+    view, what_if, yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -124,6 +125,25 @@ impl App {
             Request::Requests(asked) => json(ctx.recorder.page(&asked).await?),
             Request::ExportRequests(asked) => {
                 json(record::export(&ctx.recorder, &asked, Timestamp::now()).await?)
+            }
+            Request::GatewayView(_) => json(self.gateway_view()),
+            Request::ChangeGateway(patch) => {
+                gateway_settings::change(ctx, &patch).await?;
+                json(self.gateway_view())
+            }
+            Request::NewSession(_) => {
+                ctx.gate.new_session();
+                json(Nothing {})
+            }
+            Request::PauseGateway(asked) => {
+                ctx.gate.pause(asked.paused).await;
+                json(Nothing {})
+            }
+            Request::NewKey(asked) => json(keys::new(ctx, &asked).await?),
+            Request::RevealKey(asked) => json(keys::reveal(ctx, &asked.name).await?),
+            Request::RemoveKey(asked) => {
+                keys::remove(ctx, &asked.name).await?;
+                json(Nothing {})
             }
             Request::History(asked) => json(history::pools(ctx, asked).await?),
             Request::AgentHistory(asked) => json(history::agents(ctx, asked).await?),
@@ -258,6 +278,10 @@ impl App {
     /// Asks for the end; agents keep running.
     pub fn end(&self) {
         self.port.end();
+    }
+
+    fn gateway_view(&self) -> api::shapes::gateway::GatewayView {
+        gateway_settings::view(&self.ctx, &Session::of(&self.ctx.gate))
     }
 
     /// Where the stack is kept, and the machine it is for.

@@ -7,7 +7,7 @@ use bifrost::{Asked, Client, Control, ControlAnswer, Dispatch, Model, Presented,
 use serde_json::Value;
 
 use crate::carry::Ctx;
-use crate::gate;
+use crate::{gate, prometheus};
 
 pub(crate) struct Dispatcher {
     pub(crate) ctx: Ctx,
@@ -25,7 +25,16 @@ impl Dispatch for Dispatcher {
         if face {
             return Ok(Client { name: named.unwrap_or("asgard").into(), person: true, agents: None });
         }
-        Ok(Client { name: named.unwrap_or("unknown").into(), person: false, agents: None })
+        let state = self.ctx.state.state();
+        let keys = &state.stack.gateway.keys;
+        if keys.is_empty() {
+            return Ok(Client { name: named.unwrap_or("unknown").into(), person: false, agents: None });
+        }
+        let name = self.ctx.keys.check(presented.key);
+        match name.and_then(|name| keys.iter().find(|key| *key.name == *name).map(|key| (name, key))) {
+            Some((name, key)) => Ok(Client { name, person: false, agents: key.agents.clone().map(Into::into) }),
+            None => Err(Refusal::NoKey { message: no_key(presented.key.is_some()) }),
+        }
     }
 
     fn ask(&self, wanted: &Wanted) -> Asked {
@@ -41,10 +50,16 @@ impl Dispatch for Dispatcher {
     }
 
     async fn metrics(&self) -> String {
-        String::new()
+        let summons = self.ctx.gate.kept().summons;
+        prometheus::text(&self.ctx.state.state(), self.ctx.gate.recorder(), &summons)
     }
 
     fn record(&self, record: Record) {
         self.ctx.gate.recorder().ended(record);
     }
+}
+
+fn no_key(presented: bool) -> String {
+    let what = if presented { "The key that came with this request is none of Bifrost's." } else { "Bifrost wants a key." };
+    format!("{what} Give the tool one as its API key; see them in Settings, or make one with: asgard keys new NAME")
 }

@@ -244,6 +244,28 @@ pub(crate) async fn edit(ctx: &Ctx, asked: &EditRequest) -> Result<Edited, ApiEr
     Ok(edited)
 }
 
+/// Edits that Asgard makes by itself, on the file as it is now. Nothing is restarted by them.
+pub(crate) async fn write(ctx: &Ctx, edits: &[edit::Edit]) -> Result<(), ApiError> {
+    let path = ctx.world.paths.stack_file();
+    // Somebody may have changed it since it was looked at.
+    let on_disk = std::fs::read_to_string(&path).ok();
+    if on_disk.is_some_and(|text| text != ctx.state.state().source.text) {
+        stack_watch::read_again(ctx).await;
+    }
+    let state = ctx.state.state();
+    let text =
+        edit::edit(&state.source.text, edits).map_err(|e| ApiError::new(Code::Usage, e.message, e.next))?;
+    let here = Here::in_world(&ctx.world, state.gpu);
+    if let Err(problems) = stack_file::check_on(&path, &text, ctx.world.scale(), &here) {
+        let first = problems.first().map(|p| (p.message.clone(), p.next.clone())).unwrap_or_default();
+        return Err(ApiError::new(Code::Stack, first.0, first.1));
+    }
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    edit::save(&path, &text, &stamp).map_err(|e| stacks::not_written(&e))?;
+    stack_watch::read_again(ctx).await;
+    Ok(())
+}
+
 /// Restarts what changed and is idle, one after the other.
 pub(crate) async fn apply(ctx: &Ctx) -> Result<Applied, ApiError> {
     let state: Arc<State> = ctx.state.state();

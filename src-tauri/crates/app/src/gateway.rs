@@ -108,6 +108,7 @@ pub(crate) async fn run(app: App) {
         }
     }
     app.ctx.recorder.flush().await;
+    app.ctx.keys.keep(&app.ctx).await;
     app.ended.send_replace(true);
 }
 

@@ -74,6 +74,7 @@ pub(crate) async fn read_again(ctx: &Ctx) {
     ctx.state.tell(Event::StackRead { stack, hash, source }).await;
     if holds {
         ctx.world.name_external(&ctx.state.state().stack);
+        ctx.keys.load(&ctx.world.secrets, &ctx.state.state().stack).await;
         crate::learning::recall(ctx).await;
     }
 }

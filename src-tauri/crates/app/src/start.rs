@@ -33,6 +33,7 @@ use crate::commands::App;
 use crate::gate::{self, Gate};
 use crate::gateway::{self, Port};
 use crate::here::Here;
+use crate::keys::Keys;
 use crate::record::Recorder;
 use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
@@ -247,7 +248,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let (handle, pending) = run_loop::prepare(state);
     let recorder = Recorder::new(world.database.clone());
     let (gate, orders) = Gate::new(handle.clone(), recorder.clone(), schedule, face);
-    let ctx = Ctx { world, state: handle, gate, recorder };
+    let ctx = Ctx { world, state: handle, gate, recorder, keys: Keys::default() };
     tokio::spawn(pending.run(ctx.clone()));
 
     let lookers = Lookers::default();
@@ -262,12 +263,19 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     };
     recover::look_at_engines(&ctx).await;
     recover::adopt(&ctx).await;
+    // Before the first request: one that comes with a key must not be told that it is none.
+    ctx.keys.load(&ctx.world.secrets, &ctx.state.state().stack).await;
+    let known = ctx.keys.clone();
+    ctx.world.database(move |db| known.recall(db)).await;
+    tokio::spawn(crate::keys::run(ctx.clone()));
     tokio::spawn(gateway::run(app.clone()));
     ctx.state.until(|s| s.gateway.is_some() || s.gateway_error.is_some()).await;
     for engine in ctx.world.engines() {
         tokio::spawn(listen_to(ctx.clone(), engine));
     }
-    tokio::spawn(ctx.recorder.clone().run(ctx.state.clone(), lookers.clone()));
+    let (looking, to) = (lookers.clone(), ctx.state.clone());
+    let tell = move || to.note(Event::RequestsChanged);
+    tokio::spawn(ctx.recorder.clone().run(move || looking.any(), tell));
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
     crate::learning::recall(&ctx).await;

@@ -107,7 +107,7 @@ fn kind_word(kind: PoolKind) -> &'static str {
     }
 }
 
-fn pools(state: &State) -> Vec<Pool> {
+pub(crate) fn pools(state: &State) -> Vec<Pool> {
     match ledgers(&state.stack, &state.situation()) {
         Ok(ledgers) => ledgers.iter().map(|l| pool(state, l)).collect(),
         // What could not be detected is shown as what it is.

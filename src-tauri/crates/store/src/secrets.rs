@@ -58,6 +58,11 @@ pub fn server(agent: &str) -> String {
     format!("server:{agent}")
 }
 
+/// What the secret of a gateway key is called.
+pub fn gateway_key(name: &str) -> String {
+    format!("gateway-key/{name}")
+}
+
 impl Secrets {
     pub fn open(paths: &Paths) -> Self {
         Self { file: paths.secrets_file(), keyring: !paths.rehearsal }

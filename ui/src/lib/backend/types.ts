@@ -1207,6 +1207,11 @@ export interface Calls {
   events: [EventsRequest, Events];
   requests: [RequestsQuery, Requests];
   export_requests: [ExportRequestsRequest, NamedText];
+  gateway_view: [Nothing, GatewayView];
+  change_gateway: [GatewayPatch, GatewayView];
+  new_key: [NewKeyRequest, KeyText];
+  reveal_key: [KeyRequest, KeyText];
+  remove_key: [KeyRequest, Nothing];
   history: [HistoryRequest, History];
   agent_history: [AgentHistoryRequest, AgentHistories];
   export_picture: [PictureRequest, Picture];

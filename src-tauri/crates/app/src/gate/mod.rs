@@ -387,6 +387,11 @@ impl Gate {
         self.desk().schedule.kept().clone()
     }
 
+    /// When the session ends by itself, by the wall's clock.
+    pub(crate) fn session_end(&self) -> i64 {
+        self.desk().schedule.session_end()
+    }
+
     /// What is used of a tier's budget, its limit, and until when its cooldown lasts.
     pub(crate) fn budget(&self, tier: Tier) -> Budget {
         let desk = self.desk();

@@ -7,7 +7,7 @@
 mod counters;
 mod export;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod under_way;
 
 use std::collections::VecDeque;
@@ -26,9 +26,6 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use self::counters::{Counters, Histogram};
 pub(crate) use self::export::export;
 use self::under_way::UnderWay;
-use crate::run_loop::Loop;
-use crate::state::Event;
-use crate::telemetry::Lookers;
 
 /// How long rows gather before they are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -207,7 +204,7 @@ impl Recorder {
 
     /// Writes what ends, and tells readers that there is something new, twice a second at most and only while
     /// somebody looks. Sleeps as long as nothing is asked of the gateway.
-    pub(crate) async fn run(self, to: Loop, lookers: Lookers) {
+    pub(crate) async fn run(self, looked_at: impl Fn() -> bool, tell: impl Fn()) {
         let mut refused: Option<(Instant, Duration)> = None;
         loop {
             match refused {
@@ -235,8 +232,8 @@ impl Recorder {
                     refused = Some((Instant::now() + pause, pause));
                 }
             }
-            if lookers.any() {
-                to.note(Event::RequestsChanged);
+            if looked_at() {
+                tell();
                 // A burst fills batches faster than anybody reads.
                 sleep(GATHER.saturating_sub(began.elapsed())).await;
             }
@@ -338,7 +335,6 @@ fn shape(kept: KeptRequest) -> RequestRow {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of milliseconds that happened")]
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }

@@ -8,6 +8,7 @@
 //! Deliberately absent: whether the result is a stack. [`super::check`] says that, with lines; here only what an edit
 //! itself cannot mean is refused.
 
+mod gateway;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -68,6 +69,18 @@ pub enum Edit {
     },
     RemoveProfile {
         profile: String,
+    },
+    /// Sets keys of `[gateway]`; null takes one away.
+    ChangeGateway {
+        keys: BTreeMap<String, Value>,
+    },
+    /// A new key of the gateway, and the agents that it may use; none: all of them.
+    AddGatewayKey {
+        name: String,
+        agents: Option<Vec<String>>,
+    },
+    RemoveGatewayKey {
+        name: String,
     },
 }
 
@@ -226,6 +239,12 @@ fn apply(text: &str, edit: &Edit) -> Result<String> {
             }
             text::take_away(text, &["profiles", profile])
         }
+        Edit::ChangeGateway { keys } => gateway::change(text, keys),
+        Edit::AddGatewayKey { name, agents } => {
+            agents.iter().flatten().try_for_each(|agent| now.known(agent))?;
+            gateway::add_key(text, name, agents.as_deref())
+        }
+        Edit::RemoveGatewayKey { name } => gateway::remove_key(text, name),
     }
 }
 
@@ -338,7 +357,7 @@ fn rename(text: &str, agent: &str, to: &str) -> Result<String> {
     Ok(document.to_string())
 }
 
-/// Every list of agents' names: of the profiles, and of the rules in `conflicts`.
+/// Every list of agents' names: of the profiles, of the rules in `conflicts`, and of the gateway's keys.
 fn each_list(document: &mut DocumentMut, mut change: impl FnMut(&mut toml_edit::Array)) {
     let root = document.as_table_mut();
     if let Some(profiles) = root.get_mut("profiles").and_then(Item::as_table_like_mut) {
@@ -349,8 +368,9 @@ fn each_list(document: &mut DocumentMut, mut change: impl FnMut(&mut toml_edit::
         }
     }
     if let Some(rules) = root.get_mut("conflicts").and_then(Item::as_array_mut) {
-        rules.iter_mut().filter_map(|rule| rule.as_array_mut()).for_each(change);
+        rules.iter_mut().filter_map(|rule| rule.as_array_mut()).for_each(&mut change);
     }
+    gateway::each_list(root, change);
 }
 
 fn remove(text: &str, now: &Written, agent: &str) -> Result<String> {

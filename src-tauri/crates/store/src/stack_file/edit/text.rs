@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use serde_json::Value as Json;
-use toml_edit::{Document, InlineTable, Item, Key, Table, TableLike, Value};
+use toml_edit::{Document, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
 
 use super::{Result, alone, parse, parse_mut, values, wrong};
 
@@ -252,6 +252,19 @@ pub(super) fn add_table(text: &str, group: &str, name: &str, keys: &[(String, Va
         tables.insert(name, Item::Value(Value::InlineTable(table)));
     }
     Ok(document.to_string())
+}
+
+/// A new table under a header of its own, behind the last one of the same group.
+pub(super) fn add_header(text: &str, path: &[&str], keys: &[(String, Value)]) -> Result<String> {
+    let mut new = format!("[{}]\n", path.join("."));
+    for (key, value) in keys {
+        let mut line = DocumentMut::new();
+        line.insert(key, Item::Value(value.clone()));
+        new.push_str(&line.to_string());
+    }
+    let mut pieces = Pieces::of(text)?;
+    pieces.insert(new, |piece| piece.path.first().map(String::as_str) == path.first().copied());
+    Ok(pieces.whole())
 }
 
 pub(super) fn duplicate(text: &str, agent: &str, to: &str, port: u16) -> Result<String> {
