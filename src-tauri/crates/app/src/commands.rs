@@ -28,8 +28,8 @@ use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
-    bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record, stacks,
-    view, what_if, yielding,
+    bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record,
+    stacks, view, what_if, yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.

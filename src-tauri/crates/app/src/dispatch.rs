@@ -32,7 +32,9 @@ impl Dispatch for Dispatcher {
         }
         let name = self.ctx.keys.check(presented.key);
         match name.and_then(|name| keys.iter().find(|key| *key.name == *name).map(|key| (name, key))) {
-            Some((name, key)) => Ok(Client { name, person: false, agents: key.agents.clone().map(Into::into) }),
+            Some((name, key)) => {
+                Ok(Client { name, person: false, agents: key.agents.clone().map(Into::into) })
+            }
             None => Err(Refusal::NoKey { message: no_key(presented.key.is_some()) }),
         }
     }
@@ -60,6 +62,12 @@ impl Dispatch for Dispatcher {
 }
 
 fn no_key(presented: bool) -> String {
-    let what = if presented { "The key that came with this request is none of Bifrost's." } else { "Bifrost wants a key." };
-    format!("{what} Give the tool one as its API key; see them in Settings, or make one with: asgard keys new NAME")
+    let what = if presented {
+        "The key that came with this request is none of Bifrost's."
+    } else {
+        "Bifrost wants a key."
+    };
+    format!(
+        "{what} Give the tool one as its API key; see them in Settings, or make one with: asgard keys new NAME"
+    )
 }

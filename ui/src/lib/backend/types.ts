@@ -1209,6 +1209,8 @@ export interface Calls {
   export_requests: [ExportRequestsRequest, NamedText];
   gateway_view: [Nothing, GatewayView];
   change_gateway: [GatewayPatch, GatewayView];
+  new_session: [Nothing, Nothing];
+  pause_gateway: [PauseRequest, Nothing];
   new_key: [NewKeyRequest, KeyText];
   reveal_key: [KeyRequest, KeyText];
   remove_key: [KeyRequest, Nothing];

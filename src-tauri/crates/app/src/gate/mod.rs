@@ -187,7 +187,6 @@ impl Gate {
             path: wanted.path.clone(),
             stream: wanted.stream,
             since: Timestamp::now(),
-            person: wanted.client.person,
         };
         self.queue(&state, &asks, wanted.client.person, false, Some(&entry))
     }

@@ -53,8 +53,6 @@ pub(crate) struct Entry {
     pub(crate) stream: bool,
     /// When it came.
     pub(crate) since: Timestamp,
-    /// The person at the window, the tray or the command line.
-    pub(crate) person: bool,
 }
 
 /// The record of the gateway's requests. Clones are the same record.

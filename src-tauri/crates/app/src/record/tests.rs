@@ -49,7 +49,6 @@ fn entry(ticket: Ticket, agent: &str, since: Timestamp) -> Entry {
         path: "/v1/messages".into(),
         stream: true,
         since,
-        person: false,
     }
 }
 
