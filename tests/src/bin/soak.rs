@@ -1,10 +1,13 @@
 //! `make soak`: the planner and the ledger against `CASES` machines that know the truth (the simulator of `domain`'s
-//! tests), then the controller is killed at random instants, again and again, for `SECONDS`; both from `SEED`.
+//! tests), the schedule against `DAYS` households in which anything happens, then the controller is killed at random instants, again and again, for `SECONDS`; both from `SEED`.
 //! Everything printed can be repeated.
 
+#[path = "../../../src-tauri/crates/domain/tests/day/mod.rs"]
+mod day;
 #[path = "../../../src-tauri/crates/domain/tests/simulator/mod.rs"]
 mod simulator;
 
+use std::ops::AddAssign;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,10 @@ async fn main() -> ExitCode {
     let seconds = number("SECONDS").unwrap_or(300);
     let first = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
     if let Err(story) = simulate(first, number("CASES").unwrap_or(100_000)) {
+        eprintln!("{story}");
+        return ExitCode::FAILURE;
+    }
+    if let Err(story) = live_through(first, number("DAYS").unwrap_or(10_000)) {
         eprintln!("{story}");
         return ExitCode::FAILURE;
     }
@@ -39,16 +46,7 @@ async fn main() -> ExitCode {
 /// Plays that many cases from `first` on, on every core.
 fn simulate(first: u64, cases: u64) -> Result<(), String> {
     let began = Instant::now();
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let played: Vec<Result<simulator::Counts, String>> = std::thread::scope(|scope| {
-        let each = |core: u64| scope.spawn(move || every_nth(first, cases, core, cores));
-        let threads: Vec<_> = (0..cores).map(each).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("A case panicked.".to_owned()))).collect()
-    });
-    let mut seen = simulator::Counts::default();
-    for counts in played {
-        seen += counts?;
-    }
+    let seen = on_every_core(first, cases, simulator::play)?;
     println!("{seen:#?}");
     println!(
         "{} machines, seeds {first} to {}, {:.0} s: no start of ours passed a bound that could be known",
@@ -59,12 +57,50 @@ fn simulate(first: u64, cases: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// The same for the schedule's days.
+fn live_through(first: u64, days: u64) -> Result<(), String> {
+    let began = Instant::now();
+    let seen = on_every_core(first, days, day::play)?;
+    println!("{seen:#?}");
+    println!(
+        "{} days, seeds {first} to {}, {:.0} s: the schedule kept every promise",
+        seen.cases,
+        first.wrapping_add(days.saturating_sub(1)),
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn on_every_core<T: Default + AddAssign + Send>(
+    first: u64,
+    cases: u64,
+    play: fn(u64) -> Result<T, String>,
+) -> Result<T, String> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let played: Vec<Result<T, String>> = std::thread::scope(|scope| {
+        let each = |core: u64| scope.spawn(move || every_nth(first, cases, core, cores, play));
+        let threads: Vec<_> = (0..cores).map(each).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("A case panicked.".to_owned()))).collect()
+    });
+    let mut seen = T::default();
+    for counts in played {
+        seen += counts?;
+    }
+    Ok(seen)
+}
+
 /// The cases of one core.
-fn every_nth(first: u64, cases: u64, core: u64, cores: u64) -> Result<simulator::Counts, String> {
-    let mut seen = simulator::Counts::default();
+fn every_nth<T: Default + AddAssign>(
+    first: u64,
+    cases: u64,
+    core: u64,
+    cores: u64,
+    play: fn(u64) -> Result<T, String>,
+) -> Result<T, String> {
+    let mut seen = T::default();
     let mut n = core;
     while n < cases {
-        seen += simulator::play(first.wrapping_add(n))?;
+        seen += play(first.wrapping_add(n))?;
         n += cores;
     }
     Ok(seen)
