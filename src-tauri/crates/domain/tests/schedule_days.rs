@@ -23,8 +23,7 @@ fn whatever_happens_every_promise_is_kept() {
     };
     let mut seen = Counts::default();
     let halves = std::thread::scope(|scope| {
-        #[expect(clippy::needless_collect, reason = "both are to run at once")]
-        let threads: Vec<_> = [0, 1].map(|odd| scope.spawn(move || half(odd))).into_iter().collect();
+        let threads = [0, 1].map(|odd| scope.spawn(move || half(odd)));
         threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     for counts in halves {

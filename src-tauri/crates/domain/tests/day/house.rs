@@ -423,7 +423,7 @@ impl Day {
             _ => (Goal::Awake(name.clone()), PersonAct::Started(name)),
         };
         self.counts.person += 1;
-        self.begin(goal, true, false)?;
+        self.begin(&goal, true, false)?;
         self.tell(Happening::Person(act))
     }
 

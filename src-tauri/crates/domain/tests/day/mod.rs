@@ -19,7 +19,8 @@
     unused_imports,
     clippy::panic,
     clippy::expect_used,
-    reason = "the tests and the soak use a part each"
+    clippy::struct_excessive_bools,
+    reason = "the tests and the soak use a part each; a played thing has many switches"
 )]
 
 #[path = "../simulator/chance.rs"]

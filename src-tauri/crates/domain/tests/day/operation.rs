@@ -50,9 +50,9 @@ impl Operation {
 
 impl Day {
     /// Begins to carry a goal out; what cannot be is over at once.
-    pub fn begin(&mut self, goal: Goal, by_person: bool, gentle: bool) -> Result<(), String> {
+    pub fn begin(&mut self, goal: &Goal, by_person: bool, gentle: bool) -> Result<(), String> {
         self.note(|| format!("{goal:?} begins, by the person: {by_person}"));
-        let plan = plan(&self.stack, &self.situation(), &goal).map_err(|e| e.to_string())?;
+        let plan = plan(&self.stack, &self.situation(), goal).map_err(|e| e.to_string())?;
         if !plan.fits {
             return if by_person { Ok(()) } else { self.wish_ends(WishEnd::DoesNotFit(plan.reason)) };
         }
@@ -104,7 +104,7 @@ impl Day {
                 return self.wish_ends(WishEnd::Busy);
             }
             self.wish = Some((goal.clone(), gentle, None));
-            self.begin(goal, false, gentle)?;
+            self.begin(&goal, false, gentle)?;
         }
         while self.operation.is_some() && self.next_of_phase().is_some_and(|t| t <= self.now) {
             self.one_step()?;
@@ -120,7 +120,7 @@ impl Day {
         match std::mem::replace(&mut operation.phase, Phase::Next) {
             Phase::Next => match operation.steps.pop_front() {
                 None => self.over(),
-                Some((Action::Drain | Action::Stop, agent)) => self.stops(agent),
+                Some((Action::Drain | Action::Stop, agent)) => self.stops(&agent),
                 Some((Action::Start, agent)) => {
                     let until = self.now + self.chance.between(500, LOAD);
                     operation.phase = Phase::Loading(agent.clone(), until);
@@ -131,7 +131,7 @@ impl Day {
             Phase::Draining(agent, _) => {
                 // Done, or at its deadline.
                 self.cut(&agent)?;
-                self.stops(agent)
+                self.stops(&agent)
             }
             Phase::Stopping(agent, _) => {
                 self.becomes(&agent, AgentState::Asleep)?;
@@ -148,31 +148,31 @@ impl Day {
         }
     }
 
-    fn stops(&mut self, agent: AgentName) -> Result<(), String> {
-        let state = self.servers.get(&agent).map(|s| s.state);
+    fn stops(&mut self, agent: &AgentName) -> Result<(), String> {
+        let state = self.servers.get(agent).map(|s| s.state);
         if !state.is_some_and(AgentState::holds_memory) {
             return Ok(());
         }
-        if let Some(server) = self.servers.get_mut(&agent) {
+        if let Some(server) = self.servers.get_mut(agent) {
             server.closed = true;
         }
         self.tell(Happening::Closed(agent.clone()))?;
-        if self.in_use(&agent) > 0 {
+        if self.in_use(agent) > 0 {
             let Some(operation) = self.operation.as_mut() else { return Ok(()) };
             if operation.gentle {
-                self.opens(&agent)?;
+                self.opens(agent)?;
                 return self.back(WishEnd::Cancelled);
             }
-            let drain = self.stack.agent(&agent).map(|a| a.drain).unwrap_or_default();
+            let drain = self.stack.agent(agent).map(|a| a.drain).unwrap_or_default();
             let until = u64::try_from(drain.as_millis()).ok().filter(|_| drain != DRAIN_FINISH);
             operation.phase = Phase::Draining(agent.clone(), until.map(|d| self.now + d));
-            return self.becomes(&agent, AgentState::Draining);
+            return self.becomes(agent, AgentState::Draining);
         }
         let until = self.now + self.chance.between(100, STOP);
         if let Some(operation) = self.operation.as_mut() {
             operation.phase = Phase::Stopping(agent.clone(), until);
         }
-        self.becomes(&agent, AgentState::Stopping)
+        self.becomes(agent, AgentState::Stopping)
     }
 
     fn opens(&mut self, agent: &AgentName) -> Result<(), String> {
@@ -190,9 +190,7 @@ impl Day {
             match state {
                 AgentState::Ready => server.ready_since = server.ready_since.or(Some(now)),
                 AgentState::Asleep => {
-                    if server.ready_since.take().is_some() {
-                        server.released = Some(now);
-                    }
+                    server.released = server.ready_since.take().map(|_| now).or(server.released);
                 }
                 AgentState::Failed | AgentState::Loading => server.ready_since = None,
                 _ => {}
