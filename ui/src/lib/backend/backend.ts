@@ -1,7 +1,7 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
 import type { Coming } from "./coming";
-import type { ApiError, Calls, ExportRequestsRequest, Imported, ImportKind, Neighbours, PictureRequest, Streams } from "./types";
+import type { ApiError, Calls, ExportRequestsRequest, GatewayPatch, GatewayView, Imported, ImportKind, Neighbours, PictureRequest, Streams, ToolRequest, ToolWritten } from "./types";
 
 type Asked = Calls & Omit<Coming, keyof Calls>;
 export type Command = keyof Asked;
@@ -33,6 +33,10 @@ export interface Dialogs {
   saveReport(): Promise<string | null>;
   /** Has the picture drawn and written where the person says: the file's path, or null when the dialog was closed. */
   savePicture(request: PictureRequest): Promise<string | null>;
+  /** Has the gateway listen at another address; asked natively where others would reach it. Null: the person said no. */
+  gatewayListen(listen: string): Promise<GatewayView | null>;
+  /** Shows natively what would change in a coding tool's own file, and writes it. Null: the person said no. */
+  writeTool(request: ToolRequest): Promise<ToolWritten | null>;
   /** Writes the record of requests where the person says: the file's path, or null when the dialog was closed. */
   saveRequests(request: ExportRequestsRequest): Promise<string | null>;
 }
@@ -49,6 +53,19 @@ export interface Backend {
   setPreference(key: string, value: unknown): Promise<void>;
   readonly dialogs: Dialogs;
 }
+
+/** A change of the gateway that changes nothing: what is not null in one is changed. */
+export const NO_CHANGE: GatewayPatch = {
+  wake: null,
+  hold: null,
+  queue_limit: null,
+  odin_ttl: null,
+  odin_cooldown: null,
+  session_budget_odin: null,
+  session_budget_utility: null,
+  health_timeout: null,
+  listen: null,
+};
 
 /** One message of a stream, as both hosts send it. */
 export type StreamMessage<T> = { chunk: T } | { end: null } | { error: ApiError };

@@ -2,7 +2,7 @@
 
 import { Channel, invoke } from "@tauri-apps/api/core";
 import { asApiError, type Answer, type Backend, type OpenStream, type StreamMessage } from "./backend";
-import type { Imported, Neighbours } from "./types";
+import type { GatewayView, Imported, Neighbours, ToolWritten } from "./types";
 
 export function tauriBackend(): Backend {
   return {
@@ -60,6 +60,8 @@ export function tauriBackend(): Backend {
       stopNeighbour: (id, takePlace) => invoke<Neighbours | null>("dialog_stop_neighbour", { id, takePlace }).catch(rethrow),
       saveReport: () => invoke<string | null>("dialog_save_report").catch(rethrow),
       savePicture: (request) => invoke<string | null>("dialog_save_picture", { request }).catch(rethrow),
+      gatewayListen: (listen) => invoke<GatewayView | null>("dialog_gateway_listen", { listen }).catch(rethrow),
+      writeTool: (request) => invoke<ToolWritten | null>("dialog_write_tool", { request }).catch(rethrow),
       saveRequests: (request) => invoke<string | null>("dialog_save_requests", { request }).catch(rethrow),
     },
   };

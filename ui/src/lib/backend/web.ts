@@ -1,6 +1,6 @@
 // The loopback host of the browser tests: the same requests over HTTP, with the token of the page's address.
 
-import { asApiError, isApiError, unreachable, type Backend, type StreamMessage } from "./backend";
+import { NO_CHANGE, asApiError, isApiError, unreachable, type Backend, type StreamMessage } from "./backend";
 import type { ApiError } from "./types";
 
 const GONE = "The page's host did not answer.";
@@ -45,6 +45,8 @@ export function webBackend(token: string): Backend {
       },
       stopNeighbour: (id, takePlace) => call("stop_neighbour", { id, take_place: takePlace }),
       savePicture: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard status --plot FILE, or the window." })),
+      gatewayListen: (listen) => call("change_gateway", { ...NO_CHANGE, listen }),
+      writeTool: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard export, or the window." })),
       saveRequests: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard requests --csv, or the window." })),
       saveReport: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard doctor --report FILE, or the window." })),
     },

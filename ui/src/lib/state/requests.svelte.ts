@@ -152,10 +152,17 @@ export class RequestTable {
   }
 }
 
+function byAgent(rows: readonly RequestRow[]): ReadonlyMap<string, readonly RequestRow[]> {
+  const by = new Map<string, RequestRow[]>();
+  for (const row of rows) by.set(row.agent ?? "", [...(by.get(row.agent ?? "") ?? []), row]);
+  return by;
+}
+
 /** Who waits for whom, for the cards. */
 export class Queue {
   waiting = $state.raw<readonly RequestRow[]>([]);
   readAt = $state(0);
+  readonly #by = $derived(byAgent(this.waiting));
 
   readonly #backend: Backend;
   readonly #refresher: Refresher;
@@ -163,6 +170,10 @@ export class Queue {
   constructor(backend: Backend) {
     this.#backend = backend;
     this.#refresher = new Refresher(() => this.#fetch(), RUNNING);
+  }
+
+  of(agent: string): readonly RequestRow[] {
+    return this.#by.get(agent) ?? [];
   }
 
   changed(): void {

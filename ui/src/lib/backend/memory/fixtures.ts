@@ -77,8 +77,11 @@ export interface Play {
   readonly gatewayError?: Failure;
   /** Others run servers here. */
   readonly guests?: boolean;
+  readonly paused?: boolean;
+  /** The gateway has keys already. */
+  readonly keyed?: boolean;
   /** What crossed Bifrost; left out: what suits the rest. */
-  readonly requests?: "none" | "quiet" | "busy" | "crowd";
+  readonly requests?: "none" | "quiet" | "waits" | "busy" | "crowd";
   /** The stack came from somebody else, and nobody has seen yet what it runs. */
   readonly unconfirmed?: boolean;
   /** Memory that did not come back, and sources that differ. */
@@ -160,7 +163,7 @@ export function statusOf(play: Play, revision: number): Status {
     ],
     gateway: {
       address: play.gatewayError === undefined ? "http://127.0.0.1:8899/v1" : null,
-      paused: false,
+      paused: play.paused === true,
       error: play.gatewayError ?? null,
     },
     pools: [pool],
@@ -358,6 +361,8 @@ const MEASURED: NonNullable<Play["over"]> = {
 
 export const PLAYS: Readonly<Record<string, Play>> = {
   rest: { profile: "standard", other: 23.4, agents: { thor: READY, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP } },
+  paused: { profile: "standard", other: 23.4, paused: true, keyed: true, agents: { thor: READY, valkyrie: { ...READY, speed: 31 }, odin: ODIN_ASLEEP } },
+  waits: { profile: "standard", other: 23.4, requests: "waits", agents: { thor: READY, valkyrie: { ...BUSY, running: 1 }, odin: ODIN_ASLEEP } },
   crowd: { profile: "standard", other: 23.4, requests: "crowd", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },
   switching: {
     profile: "heimdall",

@@ -2,12 +2,13 @@
 // #play=switching. It starts, stops and answers after a moment, so that every path of the pages can be walked.
 
 import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } from "../backend";
-import { unreachable } from "../backend";
+import { NO_CHANGE, unreachable } from "../backend";
 import { GB, MB, list } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
 import { PlayedDoctor } from "./doctor";
 import { Forms } from "./forms";
+import { PlayedGateway } from "./gateway";
 import { agentHistoryOf, historyOf } from "./history";
 import { PlayedImages } from "./images";
 import { launchOf } from "./launch";
@@ -34,12 +35,14 @@ class Controller {
   readonly stacks = new PlayedStacks();
   readonly images: PlayedImages;
   readonly requests: PlayedRequests;
+  readonly gateway: PlayedGateway;
   #id = 1000;
 
   constructor(play: Play) {
     this.play = play;
     this.neighbours = new PlayedNeighbours(play.guests === true);
     this.images = new PlayedImages(play.engineError === undefined ? null : `${play.engineError.message} ${play.engineError.next}`);
+    this.gateway = new PlayedGateway(play.keyed === true);
     this.requests = new PlayedRequests(play.requests ?? (Object.keys(play.agents).length < 2 ? "none" : play.switching === undefined ? "quiet" : "busy"));
     this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
   }
@@ -149,6 +152,8 @@ export function memoryBackend(): Backend {
         return controller.told(controller.neighbours.stop(id));
       },
       savePicture: ({ format, hours }) => Promise.resolve(`/home/you/asgard-memory-${String(hours)}h.${format}`),
+      gatewayListen: (listen) => Promise.resolve().then(() => controller.told(controller.gateway.change({ ...NO_CHANGE, listen }))),
+      writeTool: () => Promise.resolve(null),
       saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
@@ -181,6 +186,23 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return agentHistoryOf(c.status(), payload as Payload<"agent_history">, lived(c));
     case "requests":
       return c.requests.answer(payload as Payload<"requests">);
+    case "gateway_view":
+      return c.gateway.view();
+    case "change_gateway":
+      return c.told(c.gateway.change(payload as Payload<"change_gateway">));
+    case "new_key":
+      return c.told(c.gateway.make(payload as Payload<"new_key">));
+    case "reveal_key":
+      return c.gateway.reveal((payload as Payload<"reveal_key">).name);
+    case "remove_key":
+      c.gateway.remove((payload as Payload<"remove_key">).name);
+      return c.told({});
+    case "new_session":
+      c.gateway.newSession();
+      return c.told({});
+    case "pause_gateway":
+      c.change({}, { paused: (payload as Payload<"pause_gateway">).paused });
+      return {};
     case "neighbours":
       return c.neighbours.all();
     case "adopt":

@@ -56,6 +56,13 @@ function busy(): { underWay: RequestRow[]; ended: RequestRow[] } {
   };
 }
 
+/** Two that have to wait until Valkyrie is done. */
+function forOdin(): RequestRow[] {
+  return ["OpenCode", "ci"].map((client, i) =>
+    row(null, 20 - i, client, "odin", "waiting", { place: { place: i + 1, stage: "Draining Valkyrie", seconds_left: 38 } }),
+  );
+}
+
 /** So many that a table must not mind. */
 function crowd(): { underWay: RequestRow[]; ended: RequestRow[] } {
   const who = ["thor", "valkyrie", "odin", "heimdall"];
@@ -75,9 +82,9 @@ export class PlayedRequests {
   readonly #underWay: RequestRow[];
   readonly #ended: RequestRow[];
 
-  constructor(play: "none" | "quiet" | "busy" | "crowd") {
+  constructor(play: "none" | "quiet" | "waits" | "busy" | "crowd") {
     const { underWay, ended } = play === "none" ? { underWay: [], ended: [] } : play === "crowd" ? crowd() : busy();
-    this.#underWay = play === "quiet" ? [] : underWay;
+    this.#underWay = play === "quiet" ? [] : play === "waits" ? forOdin() : underWay;
     this.#ended = ended;
   }
 
