@@ -66,7 +66,11 @@ impl Hall {
     fn enter(&self, head: &Parts, address: SocketAddr) -> Result<(Meaning, Client), Problem> {
         door::look(head, self.port, &self.settings.allowed_hosts).map_err(|why| {
             tracing::warn!(%address, "{why}");
-            let message = format!("{why} Use http://127.0.0.1:{} from a program on this machine.", self.port);
+            let message = format!(
+                "{why} Use http://127.0.0.1:{} from a program on this machine, or add the name to hosts under \
+                 [gateway].",
+                self.port
+            );
             Problem::request(StatusCode::FORBIDDEN, "forbidden", message)
         })?;
         let upgrades = head.headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());

@@ -183,15 +183,16 @@ impl Errand {
         };
         let answered = match lease.max_seconds {
             None => asked.await.map_err(unreachable),
-            Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), asked).await {
-                Ok(answered) => answered.map_err(unreachable),
-                Err(_) => {
+            Some(seconds) => {
+                if let Ok(answered) = tokio::time::timeout(Duration::from_secs(seconds), asked).await {
+                    answered.map_err(unreachable)
+                } else {
                     let message = format!(
                         "{agent} did not answer within {seconds} s. Ask for less, or raise the limit."
                     );
                     Err(Problem::server(StatusCode::GATEWAY_TIMEOUT, "agent_too_slow", message))
                 }
-            },
+            }
         };
         match answered {
             Ok((answer, connection)) => {

@@ -111,6 +111,7 @@ fn nothing(path: &str) -> Problem {
 mod tests {
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "reads as a table")]
     fn check(method: &str, path: &str, expected: Result<Meaning, u16>) {
         let got = meaning(&method.parse().unwrap(), path).map_err(|problem| problem.status.as_u16());
         assert_eq!(got, expected, "{method} {path}");

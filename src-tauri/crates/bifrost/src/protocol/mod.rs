@@ -121,12 +121,12 @@ pub(crate) fn broken(path: &str, message: &str) -> Bytes {
 
 /// `: asgard place=1 stage="Loading Odin" seconds_left=38`.
 fn comment(place: &Place) -> String {
-    let mut text = format!(": asgard place={} stage=\"{}\"", place.place, on_one_line(&place.stage));
-    if let Some(seconds) = whole(place.seconds_left) {
-        text.push_str(&format!(" seconds_left={seconds}"));
+    let Place { place, stage, seconds_left, .. } = place;
+    let stage = on_one_line(stage);
+    match whole(*seconds_left) {
+        Some(seconds) => format!(": asgard place={place} stage=\"{stage}\" seconds_left={seconds}\n\n"),
+        None => format!(": asgard place={place} stage=\"{stage}\"\n\n"),
     }
-    text.push_str("\n\n");
-    text
 }
 
 /// Whole seconds, rounded up: who is told 38 has waited long enough after 38.
