@@ -15,6 +15,7 @@ fn main() {
         "dialog_gateway_listen",
         "dialog_save_report",
         "dialog_save_picture",
+        "dialog_write_tool",
     ];
     let attributes =
         tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));

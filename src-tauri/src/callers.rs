@@ -3,8 +3,8 @@
 //! A request is read as the shape that it must have before it reaches the socket, so the page can send nothing that is
 //! not in the list of `api`. The match is exhaustive: a new request does not compile before somebody has decided here.
 //!
-//! Deliberately absent: requests that run code or write outside Asgard's folders. When one comes it is confirmed in a
-//! native dialog, outside of what the page can draw.
+//! Deliberately absent: requests that run code or write outside Asgard's folders. They are confirmed in a native dialog,
+//! outside of what the page can draw.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,10 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
             "Use \"Quit and stop agents\" in the tray, or: asgard down",
         )),
         // Run by the window's own dialogs, outside of what the page can draw.
-        Request::Import(_) | Request::ConfirmStack(_) | Request::StopNeighbour(_) => Err(by_dialog()),
+        Request::Import(_)
+        | Request::ConfirmStack(_)
+        | Request::StopNeighbour(_)
+        | Request::WriteToolConfig(_) => Err(by_dialog()),
         Request::ChangeGateway(patch) if patch.listen.as_deref().is_some_and(reaches_others) => {
             Err(by_dialog())
         }
@@ -71,6 +74,8 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Presets(_)
         | Request::UsePreset(_)
         | Request::Export(_)
+        | Request::ToolConfigs(_)
+        | Request::ToolConfig(_)
         | Request::Confirmation(_)
         | Request::Neighbours(_)
         | Request::Adopt(_)

@@ -11,6 +11,7 @@ use api::shapes::doctor::DoctorReport;
 use api::shapes::history::{Picture, PictureRequest};
 use api::shapes::neighbours::{Neighbour, Neighbours};
 use api::shapes::stacks::{Confirmation, ImportKind, ImportRequest, SurfaceKind};
+use api::shapes::tools::{ToolConfig, ToolRequest};
 use api::{ApiError, Code};
 use gtk::prelude::*;
 use serde::de::DeserializeOwned;
@@ -243,6 +244,48 @@ fn stop_question(found: &Neighbour, take_place: bool) -> Question {
     }
 }
 
+/// Writes a coding tool's own file, once the person has seen which one and every line that changes. What was shown is
+/// sent along, so that nothing else can be written. None when the person said no.
+#[tauri::command]
+pub(crate) async fn dialog_write_tool(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    request: ToolRequest,
+) -> Result<Option<Value>, ApiError> {
+    let config: ToolConfig = read(link.call("tool_config", json!(request)).await?)?;
+    let Some((path, diff)) = config.path.clone().zip(config.diff.clone()) else {
+        return Err(failed(
+            format!("Asgard does not write the files of {}.", config.title),
+            "Copy the lines, and put them where the notes say.",
+        ));
+    };
+    if !config.same && !yes(&app, write_question(&config, &path, &diff)).await? {
+        return Ok(None);
+    }
+    link.call("write_tool_config", json!(ToolRequest { shown: Some(diff), ..request })).await.map(Some)
+}
+
+fn write_question(config: &ToolConfig, path: &str, diff: &str) -> Question {
+    // Line by line: the file is somebody's, and nothing in it may look like more of the question.
+    let detail: Vec<String> = config
+        .notes
+        .iter()
+        .map(|note| format!("Note: {}", plain(note)))
+        .chain((!config.notes.is_empty()).then(String::new))
+        .chain(diff.lines().map(|line| plain(&line.replace('\t', "    "))))
+        .collect();
+    Question {
+        title: format!("Write the configuration of {}?", config.title),
+        head: format!(
+            "{} will be changed as shown here. The file as it is now is kept beside it.",
+            plain(path)
+        ),
+        detail: Some(detail.join("\n")),
+        yes: "Write".to_owned(),
+        no: "Leave it".to_owned(),
+    }
+}
+
 /// Writes the report of readiness where the person says. Nothing is overwritten: the file may be somebody's only copy of
 /// something else, and a report is made again in a second.
 #[tauri::command]
@@ -396,6 +439,23 @@ mod tests {
         };
         let text = surface_text(&confirmation);
         assert_eq!(text, "thor\n    argument: --x\u{fffd}    image: harmless\u{fffd}\n    image: a/b:c\n");
+    }
+
+    #[test]
+    fn the_question_shows_the_path_and_every_line_that_changes() {
+        let config = ToolConfig {
+            tool: api::shapes::tools::Tool::Opencode,
+            title: "OpenCode".into(),
+            path: None,
+            text: String::new(),
+            diff: None,
+            same: false,
+            notes: vec!["One.\nYes, write everything".into()],
+        };
+        let question = write_question(&config, "/home/you/open\ncode.jsonc", "-a\n+\"b\u{202e}\"\n");
+        assert!(question.head.starts_with("/home/you/open\u{fffd}code.jsonc will be changed"), "{}", question.head);
+        let detail = question.detail.unwrap();
+        assert_eq!(detail, "Note: One.\u{fffd}Yes, write everything\n\n-a\n+\"b\u{fffd}\"");
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("store", BTreeSet::from(["domain"])),
         ("bifrost", BTreeSet::from(["domain"])),
         ("rehearsal", BTreeSet::from(["domain"])),
+        ("tools", BTreeSet::from(["domain"])),
         (
             "app",
             BTreeSet::from([
@@ -37,6 +38,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
                 "plot",
                 "rehearsal",
                 "store",
+                "tools",
             ]),
         ),
         ("asgard", BTreeSet::from(["api", "app", "domain", "rehearsal", "store"])),

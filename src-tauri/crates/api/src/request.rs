@@ -117,6 +117,12 @@ requests! {
     Import(stacks::ImportRequest) -> stacks::Imported;
     /// The stack in force in another form.
     Export(stacks::ExportRequest) -> stacks::Exported;
+    /// What every coding tool needs to use the agents.
+    ToolConfigs(tools::ToolsRequest) -> tools::ToolConfigs;
+    /// What one of them needs; nothing is written.
+    ToolConfig(tools::ToolRequest) -> tools::ToolConfig;
+    /// Write it into the tool's own file, with a backup.
+    WriteToolConfig(tools::ToolRequest) -> tools::ToolWritten;
     /// What the stack in force would run, and whether a person must confirm it first.
     Confirmation(status::Nothing) -> stacks::Confirmation;
     /// A person has seen it and says yes.

@@ -96,6 +96,7 @@ pub fn generate() -> String {
         gateway::KeyText,
         tools::Tool,
         tools::ToolRequest,
+        tools::ToolsRequest,
         tools::ToolConfig,
         tools::ToolConfigs,
         tools::ToolWritten,

@@ -27,9 +27,10 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
+use crate::tools::ToolGround;
 use crate::{
     bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record,
-    stacks, view, what_if, yielding,
+    stacks, tools, view, what_if, yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -188,6 +189,9 @@ impl App {
                 json(imported)
             }
             Request::Export(asked) => json(stacks::export(&ctx.state.state().file_stack, asked)),
+            Request::ToolConfigs(asked) => json(tools::tool_configs(&ToolGround::of(ctx), &asked)?),
+            Request::ToolConfig(asked) => json(tools::tool_config(&ToolGround::of(ctx), &asked)?),
+            Request::WriteToolConfig(asked) => json(tools::write_tool_config(&ToolGround::of(ctx), &asked)?),
             Request::Confirmation(_) => {
                 json(stacks::confirmation(&self.ground(), &ctx.state.state().file_stack))
             }

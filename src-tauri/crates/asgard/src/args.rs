@@ -91,16 +91,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: ImportWhat,
     },
-    /// The stack in another form
-    Export {
-        what: ExportWhat,
-        /// Write the files instead of printing them; none is overwritten
-        #[arg(long)]
-        write: bool,
-        /// The folder to write into
-        #[arg(long, value_name = "DIR", requires = "write")]
-        project: Option<PathBuf>,
-    },
+    /// The stack in another form, or what a coding tool needs to use the agents
+    Export(ExportArgs),
     /// Model servers that run here and that Asgard did not start
     Neighbours {
         #[command(subcommand)]
@@ -310,10 +302,38 @@ pub(crate) enum ImportWhat {
     },
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ExportArgs {
+    pub(crate) what: ExportWhat,
+    /// Write instead of printing: new files, or, of opencode and oh-my-opencode, your own file with a backup
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// The folder of a project: compose and env are written into it, opencode and oh-my-opencode into its .opencode
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project: Option<PathBuf>,
+    /// Who leads in a coding tool; left out, who leads there now
+    #[arg(long, value_name = "AGENT|cloud:PROVIDER/MODEL")]
+    pub(crate) primary: Option<String>,
+    /// The gateway key that a coding tool shall use
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ExportWhat {
     Compose,
     Env,
+    #[value(name = "opencode")]
+    OpenCode,
+    /// Or oh-my-openagent, its other name
+    #[value(alias = "oh-my-openagent")]
+    OhMyOpencode,
+    Codex,
+    ClaudeCode,
+    Zed,
+    Continue,
+    Cline,
+    Aider,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -595,7 +595,13 @@ primary: string | null,
 /**
  * Which gateway key the tool shall use; null: none.
  */
-key: string | null, };
+key: string | null, 
+/**
+ * To write: the diff that the person saw. Where it would be another one now, nothing is written.
+ */
+shown?: string, };
+
+export type ToolsRequest = { project: string | null, primary: string | null, key: string | null, };
 
 export type ToolConfig = { tool: Tool, 
 /**
@@ -1233,6 +1239,9 @@ export interface Calls {
   use_preset: [PresetRequest, PresetUsed];
   import: [ImportRequest, Imported];
   export: [ExportRequest, Exported];
+  tool_configs: [ToolsRequest, ToolConfigs];
+  tool_config: [ToolRequest, ToolConfig];
+  write_tool_config: [ToolRequest, ToolWritten];
   confirmation: [Nothing, Confirmation];
   confirm_stack: [ConfirmRequest, Nothing];
   neighbours: [Nothing, Neighbours];

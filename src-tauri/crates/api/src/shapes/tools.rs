@@ -26,6 +26,19 @@ pub struct ToolRequest {
     pub primary: Option<String>,
     /// Which gateway key the tool shall use; null: none.
     pub key: Option<String>,
+    /// To write: the diff that the person saw. Where it would be another one now, nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub shown: Option<String>,
+}
+
+/// As [`ToolRequest`], for every tool at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(default)]
+pub struct ToolsRequest {
+    pub project: Option<String>,
+    pub primary: Option<String>,
+    pub key: Option<String>,
 }
 
 /// What would be written, or is to be copied.

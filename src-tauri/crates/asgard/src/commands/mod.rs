@@ -13,6 +13,7 @@ mod plan;
 mod plot;
 mod stacks;
 mod status;
+mod tools;
 mod wish;
 
 use std::future::Future;
@@ -32,7 +33,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Config { what } => config::run(screen, what),
         Command::Preset { what } => block_on(stacks::preset(screen, what)),
         Command::Import { what } => block_on(stacks::import(screen, what)),
-        Command::Export { what, write, project } => block_on(stacks::export(screen, what, write, project)),
+        Command::Export(ask) => block_on(tools::export(screen, ask)),
         Command::Neighbours { what } => block_on(others::neighbours(screen, what)),
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),

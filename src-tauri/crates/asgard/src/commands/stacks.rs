@@ -16,7 +16,7 @@ use domain::stack::Stack;
 use serde_json::json;
 
 use crate::Answer;
-use crate::args::{ExportWhat, ImportWhat, PresetCommand};
+use crate::args::{ImportWhat, PresetCommand};
 use crate::screen::Screen;
 use crate::words::{list, table};
 use crate::{place, reach};
@@ -90,7 +90,7 @@ fn ready(ground: &Ground) -> Result<(), ApiError> {
     ground.paths.ensure().map_err(|error| ApiError::new(Code::Failed, error.to_string(), ""))
 }
 
-fn whole(path: &Path) -> Result<String, ApiError> {
+pub(super) fn whole(path: &Path) -> Result<String, ApiError> {
     let path = std::path::absolute(path).map_err(|e| {
         ApiError::new(Code::Usage, format!("{} is no path: {e}.", path.display()), "Check it.")
     })?;
@@ -211,17 +211,12 @@ fn surface(entries: &[SurfaceEntry]) -> String {
 
 pub(super) async fn export(
     screen: Screen,
-    what: ExportWhat,
+    kind: ExportKind,
     write: bool,
     project: Option<PathBuf>,
 ) -> Result<Answer, ApiError> {
     let (client, ground) = sides().await?;
-    let asked = ExportRequest {
-        kind: match what {
-            ExportWhat::Compose => ExportKind::Compose,
-            ExportWhat::Env => ExportKind::Env,
-        },
-    };
+    let asked = ExportRequest { kind };
     let exported: Exported = match client {
         Some(client) => super::read(&client.call_value("export", json!(asked)).await?)?,
         None => app::export(&stack_of(&ground)?, asked),
