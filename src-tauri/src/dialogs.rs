@@ -453,7 +453,11 @@ mod tests {
             notes: vec!["One.\nYes, write everything".into()],
         };
         let question = write_question(&config, "/home/you/open\ncode.jsonc", "-a\n+\"b\u{202e}\"\n");
-        assert!(question.head.starts_with("/home/you/open\u{fffd}code.jsonc will be changed"), "{}", question.head);
+        assert!(
+            question.head.starts_with("/home/you/open\u{fffd}code.jsonc will be changed"),
+            "{}",
+            question.head
+        );
         let detail = question.detail.unwrap();
         assert_eq!(detail, "Note: One.\u{fffd}Yes, write everything\n\n-a\n+\"b\u{fffd}\"");
     }

@@ -153,19 +153,11 @@ impl<'a> Writing<'a> {
         for n in 0..10_000_u32 {
             let number = if n == 0 { String::new() } else { format!("-{n}") };
             let name = beside(&self.found.path, &format!("{stamp}{number}.bak"));
-            let mut options = OpenOptions::new();
-            match options.write(true).create_new(true).mode(self.found.mode).open(&name) {
+            // It gets its name when it is whole, so that no kill leaves half a backup.
+            match store::atomic::write_new(&name, text.as_bytes(), self.found.mode) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
-                Ok(mut file) => {
-                    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-                    if let Err(error) = written {
-                        // Half a backup is none.
-                        let _ = fs::remove_file(&name);
-                        return Err(failed(error));
-                    }
-                    return Ok(Some(name));
-                }
+                Ok(()) => return Ok(Some(name)),
             }
         }
         Err(failed(io::Error::from(ErrorKind::AlreadyExists)))

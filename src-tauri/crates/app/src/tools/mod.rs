@@ -77,11 +77,14 @@ impl ToolGround {
             .collect();
         let env = |name: &str| options.env.get(name).map(OsString::from);
         Ok(Self {
-            stack,
             start_seconds,
-            address: gateway.and_then(address),
+            // Where none listens, where one would that is started from here.
+            address: gateway.and_then(address).or_else(|| {
+                Some(stack.gateway.clone().with_env(|name| options.env.get(name).cloned()).0.listen)
+            }),
             places: ToolPlaces::of(&env),
             keys: key_folder(&options.paths),
+            stack,
         })
     }
 
