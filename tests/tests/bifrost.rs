@@ -52,7 +52,8 @@ fn stand_in_of(household: &Household, agent: &str) -> Pid {
         .into_iter()
         .find(|pid| {
             let has = |file: &str, text: &[u8]| {
-                std::fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|c| c.split(|b| *b == 0).any(|a| a == text))
+                std::fs::read(format!("/proc/{pid}/{file}"))
+                    .is_ok_and(|c| c.split(|b| *b == 0).any(|a| a == text))
             };
             has("cmdline", b"stand-in") && has("environ", mark.as_bytes())
         })
@@ -126,7 +127,8 @@ async fn a_swap_waits_for_the_answer_under_way_and_serves_everyone_who_waits() {
         assert_eq!(status, 200, "{body}");
         assert!(!streamed_text(&body).is_empty(), "{body}");
     }
-    let starts = household.journal_entries().into_iter().filter(|e| e["agent"] == "odin" && e["event"] == "ready");
+    let starts =
+        household.journal_entries().into_iter().filter(|e| e["agent"] == "odin" && e["event"] == "ready");
     assert_eq!(starts.count(), 1, "one swap served all three");
     journal_holds(&household);
 }
@@ -166,7 +168,10 @@ async fn the_control_paths_of_the_earlier_bifrost() {
     household.json(&["switch", "standard"]).await;
     let (status, _, body) = post(&household, "/v1/summon/odin").await;
     assert_eq!(status, 200, "{body:#}");
-    assert_eq!((&body["ok"], &body["action"], &body["agent"]), (&json!(true), &json!("summon"), &json!("odin")));
+    assert_eq!(
+        (&body["ok"], &body["action"], &body["agent"]),
+        (&json!(true), &json!("summon"), &json!("odin"))
+    );
     assert!(body["duration_seconds"].as_f64().is_some_and(|s| s > 0.3), "{body:#}");
     assert_eq!(body["profile"], "odin", "{body:#}");
     let (status, _, body) = post(&household, "/v1/release/odin").await;
@@ -195,7 +200,9 @@ async fn a_summon_that_takes_too_long_is_told_and_goes_on() {
     assert_eq!(status, 504, "{body:#}");
     assert_eq!(body["ok"], false, "{body:#}");
     assert!(body["detail"].as_str().is_some_and(|d| d.contains("goes on loading")), "{body:#}");
-    household.wait_status("heimdall is ready all the same", SWITCH, |s| state_of(s, "heimdall") == "ready").await;
+    household
+        .wait_status("heimdall is ready all the same", SWITCH, |s| state_of(s, "heimdall") == "ready")
+        .await;
 }
 
 #[tokio::test]
@@ -235,8 +242,15 @@ async fn a_crashed_agent_is_restarted_on_demand_and_given_up_after_three() {
     }
     let began = Instant::now();
     let (status, body) = ask(&household, "loki", "Hello", 5).await;
-    assert!(status == 503 && began.elapsed() < Duration::from_secs(2), "{status} after {:?}: {body}", began.elapsed());
-    assert!(body.contains("asgard logs loki") || body.contains("asgard start loki"), "{body}\nbefore: {last}");
+    assert!(
+        status == 503 && began.elapsed() < Duration::from_secs(2),
+        "{status} after {:?}: {body}",
+        began.elapsed()
+    );
+    assert!(
+        body.contains("asgard logs loki") || body.contains("asgard start loki"),
+        "{body}\nbefore: {last}"
+    );
     assert!(awake(&household.status().await).is_empty());
 }
 
@@ -255,7 +269,9 @@ async fn who_hangs_up_in_the_queue_wakes_nobody() {
     drop(waiting);
     let whole = tokio::time::timeout(DEADLINE, story.text()).await.unwrap().unwrap();
     assert!(whole.trim_end().ends_with("[DONE]"), "{whole}");
-    household.wait_status("all quiet", DEADLINE, |s| s.switching.is_none() && ready(s, &["thor", "valkyrie"])).await;
+    household
+        .wait_status("all quiet", DEADLINE, |s| s.switching.is_none() && ready(s, &["thor", "valkyrie"]))
+        .await;
     let odin = household.journal_entries().into_iter().filter(|e| e["agent"] == "odin").count();
     // A drain may have begun for it; nothing was loaded.
     assert_eq!(odin, 0, "nothing is loaded for nobody");
@@ -311,5 +327,8 @@ async fn what_was_asked_is_written_down() {
     }
     let url = format!("{}/metrics", root(&household).await);
     let metrics = http().get(url).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("asgard_agent_state{") && metrics.contains("bifrost_requests_total{"), "{metrics}");
+    assert!(
+        metrics.contains("asgard_agent_state{") && metrics.contains("bifrost_requests_total{"),
+        "{metrics}"
+    );
 }

@@ -258,6 +258,19 @@ async fn the_controller_writes_what_was_shown_and_nothing_else() {
     let command = household.json(&["export", "opencode"]).await;
     assert_eq!((&command["same"], &command["path"]), (&json!(true), &shown["path"]));
 
+    // A key goes into a file that only this user may read; the tool's own file, and what is printed, refer to it.
+    let key = client.call_value("new_key", json!({ "name": "opencode", "agents": null })).await.unwrap();
+    let secret = key["key"].as_str().unwrap();
+    let written = household.json(&["export", "opencode", "--write", "--key", "opencode"]).await;
+    let text = fs::read_to_string(written["path"].as_str().unwrap()).unwrap();
+    let reference = value(&text)["provider"]["asgard"]["options"]["apiKey"].as_str().unwrap().to_owned();
+    let put = PathBuf::from(reference.strip_prefix("{file:").unwrap().strip_suffix('}').unwrap());
+    assert_eq!(fs::read_to_string(&put).unwrap(), secret);
+    assert_eq!(fs::metadata(&put).unwrap().permissions().mode() & 0o777, 0o600);
+    let lines = household.asgard(&["export", "claude-code", "--key", "opencode"]).await.ok();
+    assert!(!text.contains(secret) && !lines.stdout.contains(secret) && !lines.stderr.contains(secret));
+    assert!(lines.stdout.contains(&put.display().to_string()), "{lines:#?}");
+
     // One whose file is broken has its lines, and the reason.
     fs::write(&file, "{").unwrap();
     let all = client.call_value("tool_configs", json!({})).await.unwrap();

@@ -27,7 +27,6 @@ use crate::run_loop::{Wish, plan_error};
 use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
-use crate::tools::ToolGround;
 use crate::{
     bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record,
     stacks, tools, view, what_if, yielding,
@@ -189,9 +188,9 @@ impl App {
                 json(imported)
             }
             Request::Export(asked) => json(stacks::export(&ctx.state.state().file_stack, asked)),
-            Request::ToolConfigs(asked) => json(tools::tool_configs(&ToolGround::of(ctx), &asked)?),
-            Request::ToolConfig(asked) => json(tools::tool_config(&ToolGround::of(ctx), &asked)?),
-            Request::WriteToolConfig(asked) => json(tools::write_tool_config(&ToolGround::of(ctx), &asked)?),
+            Request::ToolConfigs(asked) => json(tools::answer_all(ctx, &asked).await?),
+            Request::ToolConfig(asked) => json(tools::answer_one(ctx, &asked).await?),
+            Request::WriteToolConfig(asked) => json(tools::answer_write(ctx, &asked).await?),
             Request::Confirmation(_) => {
                 json(stacks::confirmation(&self.ground(), &ctx.state.state().file_stack))
             }

@@ -65,4 +65,4 @@ pub use history::offline_picture;
 pub use offline::{FromState, OfflinePlan, offline_plan};
 pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};
-pub use tools::{ToolGround, ToolPlaces, tool_config, tool_configs, write_tool_config};
+pub use tools::{ToolGround, ToolPlaces, put_tool_key, tool_config, tool_configs, write_tool_config, writes};

@@ -3,6 +3,7 @@
 //! The tool's texts are made by `tools`; here are its files, and the facts of this machine.
 
 mod files;
+mod keys;
 mod places;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,11 @@ use store::database::Database;
 use tools::jsonc::DocumentError;
 use tools::{Ask, Edited, Household, Lines, Primary};
 
+use crate::carry::Ctx;
 use crate::here::Here;
 use crate::start::Options;
 
+pub use keys::put_tool_key;
 pub use places::ToolPlaces;
 
 const ALL: [Tool; 8] = [
@@ -89,7 +92,7 @@ impl ToolGround {
     }
 
     /// In the controller: its own state and surroundings.
-    pub(crate) fn of(ctx: &crate::carry::Ctx) -> Self {
+    fn of(ctx: &Ctx) -> Self {
         let state = ctx.state.state();
         Self {
             stack: Stack::clone(&state.file_stack),
@@ -159,6 +162,11 @@ fn title(tool: Tool) -> &'static str {
         Tool::Cline => "Cline",
         Tool::Aider => "Aider",
     }
+}
+
+/// Whether Asgard writes this tool's own file.
+pub fn writes(tool: Tool) -> bool {
+    matches!(tool, Tool::Opencode | Tool::OhMyOpencode)
 }
 
 type Edit = fn(&Household, &Ask, Option<&str>) -> Result<Edited, DocumentError>;
@@ -324,4 +332,32 @@ pub fn write_tool_config(ground: &ToolGround, asked: &ToolRequest) -> Result<Too
     let stamp = format!("asgard-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
     let backup = files::write(&proposal.found, &proposal.after, &stamp)?;
     Ok(ToolWritten { path, backup: backup.map(|b| b.display().to_string()), same: false })
+}
+
+/// In the controller: every tool's, with the key put down for the lines that read it.
+pub(crate) async fn answer_all(ctx: &Ctx, asked: &ToolsRequest) -> Result<ToolConfigs, ApiError> {
+    let ground = ToolGround::of(ctx);
+    let configs = tool_configs(&ground, asked)?;
+    if let Some(key) = &asked.key {
+        put_tool_key(&ground, &ctx.world.secrets, key).await?;
+    }
+    Ok(configs)
+}
+
+/// As [`answer_all`], of one tool. A file that Asgard writes gets its key when it is written.
+pub(crate) async fn answer_one(ctx: &Ctx, asked: &ToolRequest) -> Result<ToolConfig, ApiError> {
+    let ground = ToolGround::of(ctx);
+    let config = tool_config(&ground, asked)?;
+    if let Some(key) = asked.key.as_ref().filter(|_| !writes(asked.tool)) {
+        put_tool_key(&ground, &ctx.world.secrets, key).await?;
+    }
+    Ok(config)
+}
+
+pub(crate) async fn answer_write(ctx: &Ctx, asked: &ToolRequest) -> Result<ToolWritten, ApiError> {
+    let ground = ToolGround::of(ctx);
+    if let Some(key) = asked.key.as_ref().filter(|_| writes(asked.tool)) {
+        put_tool_key(&ground, &ctx.world.secrets, key).await?;
+    }
+    write_tool_config(&ground, asked)
 }

@@ -7,6 +7,8 @@ use api::shapes::tools::{Tool, ToolConfig, ToolRequest};
 use api::{ApiError, Code};
 use app::ToolGround;
 use serde_json::{Value, json};
+use store::paths::Paths;
+use store::secrets::Secrets;
 
 use super::stacks;
 use crate::Answer;
@@ -27,8 +29,7 @@ pub(super) async fn export(screen: Screen, ask: ExportArgs) -> Result<Answer, Ap
         }
         What::Tool(tool) => tool,
     };
-    let owned = matches!(tool, Tool::Opencode | Tool::OhMyOpencode);
-    if ask.project.is_some() && !owned {
+    if ask.project.is_some() && !app::writes(tool) {
         return Err(usage("--project is for opencode and oh-my-opencode.", "Leave it out."));
     }
     let mut request = ToolRequest {
@@ -38,8 +39,12 @@ pub(super) async fn export(screen: Screen, ask: ExportArgs) -> Result<Answer, Ap
         key: ask.key,
         shown: None,
     };
-    let ground = ground().await?;
+    let (ground, paths) = ground().await?;
     let config = app::tool_config(&ground, &request)?;
+    // Lines to copy read the key at once; a file of the tool's has it when it is written.
+    if let Some(key) = request.key.as_ref().filter(|_| ask.write || !app::writes(tool)) {
+        app::put_tool_key(&ground, &Secrets::open(&paths), key).await?;
+    }
     for note in &config.notes {
         screen.aside(&format!("Note: {note}"));
     }
@@ -88,7 +93,7 @@ fn usage(message: &str, next: &str) -> ApiError {
 }
 
 /// The stack of the controller that runs, else the user's own.
-async fn ground() -> Result<ToolGround, ApiError> {
+async fn ground() -> Result<(ToolGround, Paths), ApiError> {
     let status: Option<Value> = match reach::running().await {
         Ok(client) => Some(client.call_value("status", json!({})).await?),
         Err(error) if error.code == Code::Unreachable => None,
@@ -96,7 +101,9 @@ async fn ground() -> Result<ToolGround, ApiError> {
     };
     let plays = status.as_ref().is_some_and(|s| s["rehearsal"] == json!(true));
     let gateway = status.as_ref().and_then(|s| s["gateway"]["address"].as_str());
-    ToolGround::offline(&place::options(place::paths(plays)?, plays, false)?, gateway)
+    let paths = place::paths(plays)?;
+    let ground = ToolGround::offline(&place::options(paths.clone(), plays, false)?, gateway)?;
+    Ok((ground, paths))
 }
 
 /// The lines to copy alone on stdout, so that they can be sent into a file; beside them where they belong.
