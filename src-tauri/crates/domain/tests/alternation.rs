@@ -253,6 +253,7 @@ fn two_clients_that_alternate_cause_far_fewer_swaps_than_first_come_first_served
         ("The schedule", &plain),
         ("The schedule, two minutes at least", &resident),
     ] {
+        #[expect(clippy::disallowed_macros, reason = "measured, to be read")]
         println!(
             "{who:<35} {:>3} swaps for {} answers, the longest wait {:>4} s, the last answer after {:>4} s",
             came.swaps,

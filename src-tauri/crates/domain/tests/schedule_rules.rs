@@ -406,3 +406,116 @@ fn a_queue_has_an_end() {
     play.stack.gateway.queue_limit = 0;
     assert_eq!(play.ask("odin").1, []);
 }
+
+#[test]
+fn a_start_that_ends_well_and_brings_nobody_is_not_wished_for_for_ever() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    let (ticket, orders) = play.ask("loki");
+    assert_eq!(wishes(&orders).len(), 1);
+    for _ in 0..2 {
+        assert_eq!(play.done(), [Order::Keep], "told of late, perhaps; the summons is given back");
+        assert_eq!(play.schedule.next_look(play.now, &play.house()), Some(Duration::from_millis(500)));
+        assert_eq!(wishes(&play.pass(1)).len(), 1);
+    }
+    let orders = play.done();
+    let [(refused, Denied::Failed { message, retry_after: Some(2), .. })] = refusals(&orders)[..] else {
+        panic!("{orders:?}")
+    };
+    assert_eq!((refused, message.as_str()), (ticket, "Loki was started and is down again."));
+}
+
+#[test]
+fn a_busy_household_is_asked_again_and_a_cancelled_wait_ends_with_words() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    let (ticket, _) = play.ask("odin");
+    play.busy = Some(Busy { awake: names(&["thor"]), stage: "Stopping Valkyrie".into(), seconds_left: None });
+    assert_eq!(wishes(&play.step(Happening::WishEnded(WishEnd::Busy))), []);
+    assert_eq!(play.schedule.next_look(play.now, &play.house()), None, "its end is a step of its own");
+    play.busy = None;
+    assert_eq!(wishes(&play.pass(1)).len(), 1);
+    let orders = play.step(Happening::WishEnded(WishEnd::Cancelled));
+    let [(refused, Denied::Asleep { message, retry_after: Some(60), .. })] = refusals(&orders)[..] else {
+        panic!("{orders:?}")
+    };
+    assert_eq!((refused, message.as_str()), (ticket, "The start of Odin was cancelled by hand."));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_plans_own_words() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    play.stack.memory.limit = Some(common::gb(60.0));
+    let (ticket, orders) = play.ask("odin");
+    let [(refused, Denied::DoesNotFit { message, next })] = refusals(&orders)[..] else {
+        panic!("{orders:?}")
+    };
+    assert_eq!(refused, ticket);
+    assert!(plain(message).contains("GB") && !next.is_empty(), "{message} {next}");
+    assert_eq!(play.schedule.kept().summons, BTreeMap::new());
+}
+
+#[test]
+fn who_goes_past_the_gateway_is_in_use() {
+    let mut play = Play::new(&["thor", "odin"]);
+    play.states.insert("odin", (AgentState::Busy, 1));
+    play.pass(3000);
+    play.states.insert("odin", (AgentState::Ready, 0));
+    assert_eq!(
+        wishes(&play.pass(1199)),
+        [],
+        "the idle time counts from the last look at which it was in use"
+    );
+    assert_eq!(wishes(&play.pass(1)).len(), 1);
+}
+
+#[test]
+fn an_agent_of_the_base_profile_with_an_idle_time_of_its_own_sleeps_and_does_not_come_back() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    for agent in &mut play.stack.agents {
+        agent.ttl = (agent.name.as_str() == "valkyrie").then_some(Duration::from_secs(60));
+    }
+    let orders = play.pass(60);
+    assert_eq!(wishes(&orders), [(&Goal::Asleep(name("valkyrie")), true)]);
+    play.set("valkyrie", AgentState::Asleep);
+    play.done();
+    play.set("odin", AgentState::Ready);
+    assert_eq!(play.schedule.after_release(&play.house(), &name("odin")), Goal::Asleep(name("odin")));
+}
+
+#[test]
+fn a_summons_does_not_keep_an_agent_awake_beyond_its_moment() {
+    let mut play = Play::new(&["thor", "odin"]);
+    play.pass(1000);
+    play.next += 1;
+    let ask = Ask { ticket: play.next, agent: name("odin"), person: false, summon: true };
+    assert_eq!(granted(&play.step(Happening::Asked(ask))), [play.next]);
+    play.pass(600);
+    play.step(Happening::Left(play.next));
+    assert_eq!(wishes(&play.pass(599)), []);
+    assert_eq!(wishes(&play.pass(1)).len(), 1, "twenty minutes after the summons, not after its end");
+}
+
+#[test]
+fn a_lease_that_ended_well_begins_the_row_of_crashes_anew_and_one_that_broke_does_not() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    let crash_and_restart = |play: &mut Play, held: u64| {
+        play.set("valkyrie", AgentState::Failed);
+        let (ticket, _) = play.ask("valkyrie");
+        play.pass(15);
+        play.set("valkyrie", AgentState::Ready);
+        play.done();
+        play.step(Happening::Left(ticket));
+        play.pass(held);
+    };
+    // Broken leases: the crash is seen a second after their end.
+    let mut broken = Play::new(&["thor", "valkyrie"]);
+    for _ in 0..2 {
+        crash_and_restart(&mut broken, 1);
+    }
+    broken.set("valkyrie", AgentState::Failed);
+    assert_eq!(refusals(&broken.ask("valkyrie").1).len(), 1);
+    for _ in 0..5 {
+        crash_and_restart(&mut play, 40);
+    }
+    play.set("valkyrie", AgentState::Failed);
+    assert_eq!(refusals(&play.ask("valkyrie").1), []);
+}

@@ -1,7 +1,7 @@
 //! Agents that nobody uses any more.
 //!
 //! The idle time of an agent is its `ttl`; a reviewer without one has the gateway's `odin_ttl`, unless it belongs to the
-//! base profile. It counts from the last use: the end of a lease, the last look at which its server counted requests of
+//! base profile or Ollama loads it, which has idle times of its own. It counts from the last use: the end of a lease, the last look at which its server counted requests of
 //! its own, or its becoming ready. Nobody goes while in use, or before their `min_residency`. Pinned agents and servers
 //! that others run never go.
 //!
@@ -14,7 +14,7 @@ use super::next::Wished;
 use super::{House, Now, Order, Schedule, words};
 use crate::agent::{AgentName, AgentState};
 use crate::plan::{Goal, plan};
-use crate::stack::{Agent, Tier};
+use crate::stack::{Agent, Runs, Tier};
 
 impl Schedule {
     /// Wishes the first agent to sleep whose idle time is over.
@@ -111,5 +111,6 @@ fn idle_time(house: &House, agent: &Agent) -> Option<Duration> {
         base.is_some_and(|p| p.agents.iter().any(|n| stack.server_of(n) == &agent.name))
     };
     let odin = stack.gateway.odin_ttl;
-    (agent.tier == Tier::Reviewer && !odin.is_zero() && !in_base()).then_some(odin)
+    let ollama = matches!(agent.runs, Runs::Ollama { .. });
+    (agent.tier == Tier::Reviewer && !odin.is_zero() && !ollama && !in_base()).then_some(odin)
 }

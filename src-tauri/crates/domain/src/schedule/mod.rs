@@ -6,26 +6,27 @@
 //!
 //! The rules, each with its reasons where it is kept:
 //!
-//! - *Leases* ([`step`]). A server that answers and is not closed is had at once; it queues by itself. One that is
+//! - *Leases* (`step`). A server that answers and is not closed is had at once; it queues by itself. One that is
 //!   asleep, on its way, or closed (whoever stops it has begun to drain it) makes the request wait. A role is its
 //!   server. What a server counts of itself is seen too, so that a client that goes past the gateway is in use.
-//! - *Who is next* ([`next`], [`queue`]). The person before tools, then age. A tool that waited [`AGING`] is before
+//! - *Who is next* (`next`, `queue`). The person before tools, then age. A tool that waited [`AGING`] is before
 //!   persons that came later, and nobody passes it any more. All requests of one agent are served by one swap.
-//! - *Waking* ([`next`]). Never without somebody who waits. What stops nobody goes at once; what stops somebody waits
+//! - *Waking* (`next`). Never without somebody who waits. What stops nobody goes at once; what stops somebody waits
 //!   for its `min_residency`, and for the end of its requests where its `drain` is "finish". One wish at a time. A
 //!   load under way goes on though its client hung up: one that comes back finds it further on.
-//! - *Budgets* ([`budget`]) and cooldown bind tools, by the tier of the server, and survive a restart.
-//! - *Idle times* ([`idle`]). Counted from the last use. With the agent that goes, the base profile comes back.
-//! - *Crashes* ([`crash`]). Restarted on demand with a back-off; after three in a row only by the person.
+//! - *Budgets* (`budget`) and cooldown bind tools, by the tier of the server, and survive a restart.
+//! - *Idle times* (`idle`). Counted from the last use. With the agent that goes, the base profile comes back.
+//! - *Crashes* (`crash`). Restarted on demand with a back-off; after three in a row only by the person.
 //! - *Answers*. Each request is granted or refused exactly once, unless it left first, and with a sentence that says
-//!   what it waited for ([`story`]).
+//!   what it waited for (`story`).
 //!
-//! Nobody starves. With L the longest start, R the longest `min_residency`, D the longest drain (for "finish": the
-//! longest request) and n servers, a request is answered within [`AGING`] + (n + 2) x (L + R + D) + the longest
-//! back-off, beside the time that operations of the person take meanwhile: once it is older than [`AGING`] only older
-//! requests go before it, all those of one agent in one swap, and there are n - 1 other agents; one swap may be under
-//! way when it ages, one more is its own, and one may have gone first while it waited for its own back-off. The bound
-//! does not hold against clients that go past the gateway to an agent whose `drain` is "finish".
+//! Nobody starves. With W the longest carrying out of one wish (its drains, stops and starts), R the longest
+//! `min_residency`, F the longest request of an agent whose `drain` is "finish", and n servers, a request is answered
+//! within [`AGING`] + (n + 2) x (W + R + F) + the longest back-off (15 s), beside the time that operations of the person
+//! take meanwhile: once it is older than [`AGING`] only older requests go before it, all those of one agent in one swap,
+//! and there are n - 1 other agents; one swap may be under way when it ages, one more is its own, and one may have gone
+//! first while it waited for its own back-off. The bound does not hold against clients that go past the gateway to an
+//! agent whose `drain` is "finish".
 
 mod budget;
 mod crash;
@@ -267,7 +268,7 @@ pub struct Schedule {
     wish: Option<next::Wished>,
     /// By server, what those who wait for it wait for.
     blocked: BTreeMap<AgentName, next::Blocked>,
-    /// Servers whose tools are held back, so that they come to rest: see [`next`].
+    /// Servers whose tools are held back, so that they come to rest: see `next`.
     fenced: BTreeSet<AgentName>,
     /// Before this nothing is wished, whatever waits: a wish just came back without a change.
     rest_until: Duration,

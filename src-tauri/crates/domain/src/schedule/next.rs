@@ -22,6 +22,8 @@ use crate::stack::DRAIN_FINISH;
 
 /// After a wish that changed nothing, the next one waits so long: the household may be told of late.
 const PAUSE: Duration = Duration::from_millis(500);
+/// So many wishes in a row that end well and bring nobody count as a failed start.
+const MOST_IN_VAIN: u32 = 3;
 /// An idle agent whose going was cancelled or failed is left alone for so long.
 pub(super) const IDLE_REST: Duration = Duration::from_secs(60);
 
@@ -201,11 +203,18 @@ impl Schedule {
             idle.alone |= end != WishEnd::Cancelled;
         }
         let why = match end {
-            WishEnd::Done | WishEnd::Busy => {
-                if !wish.became_ready {
-                    self.rest_until = now.steady + PAUSE;
-                }
+            WishEnd::Busy => {
+                self.rest_until = now.steady + PAUSE;
                 return;
+            }
+            WishEnd::Done => {
+                let Some(server) = wish.server.as_ref().filter(|_| !wish.became_ready) else { return };
+                self.rest_until = now.steady + PAUSE;
+                if !self.was_in_vain(house, server) {
+                    return;
+                }
+                let message = words::did_not_stay(&proper(house, server));
+                self.start_failed(now, house, server, wish.since, &message)
             }
             WishEnd::Cancelled => {
                 let Some(server) = &wish.server else { return };
@@ -223,6 +232,19 @@ impl Schedule {
         if let Some(server) = wish.server {
             self.refuse(now, &server, &why, |_| true, orders);
         }
+    }
+
+    /// Counts a good end after which the agent is not there; whether that happened too often. Once or twice it is
+    /// only told of late.
+    fn was_in_vain(&mut self, house: &House, name: &AgentName) -> bool {
+        let down = house.agents.get(name).is_some_and(|seen| sleeps(seen.state));
+        let Some(server) = self.servers.get_mut(name).filter(|_| down) else { return false };
+        server.in_vain += 1;
+        let too_often = server.in_vain >= MOST_IN_VAIN;
+        if too_often {
+            server.in_vain = 0;
+        }
+        too_often
     }
 
     fn start_failed(

@@ -16,6 +16,8 @@ pub(super) struct Server {
     /// When it was used last, or became ready.
     pub(super) used: Duration,
     pub(super) crashes: Crashes,
+    /// Wishes in a row that came to a good end without its being seen ready.
+    pub(super) in_vain: u32,
     /// Before this its idle time is not looked at again: its going did not work.
     pub(super) idle_rest: Duration,
     /// To bring the base profile back with its going did not work.
@@ -59,6 +61,7 @@ impl Schedule {
                     server.ready_since = Some(now.steady);
                     server.used = now.steady;
                     server.alone = false;
+                    server.in_vain = 0;
                     server.idle_rest = Duration::ZERO;
                 }
                 if let Some(wish) = self.wish.as_mut().filter(|w| w.server.as_ref() == Some(name)) {

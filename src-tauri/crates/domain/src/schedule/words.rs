@@ -123,6 +123,10 @@ pub(super) fn budget_spent(proper: &str, limit: u32, left: Duration) -> String {
     )
 }
 
+pub(super) fn did_not_stay(proper: &str) -> String {
+    format!("{proper} was started and is down again.")
+}
+
 pub(super) fn start_failed(agent: &AgentName, proper: &str, message: &str, retry_after: u64) -> Denied {
     let message =
         if message.trim().is_empty() { format!("{proper} did not start.") } else { message.to_owned() };
