@@ -60,6 +60,9 @@ async fn nothing_runs() {
         vec!["restart", "thor"],
         vec!["health"],
         vec!["logs", "thor"],
+        vec!["session", "new"],
+        vec!["keys", "list"],
+        vec!["keys", "remove", "zed"],
     ] {
         let refused = household.asgard(&command).await;
         assert_eq!(refused.code, Some(3), "{command:?}: {refused:#?}");
@@ -260,4 +263,83 @@ async fn a_signal_ends_the_controller_and_not_its_agents() {
     assert!(said.stdout.contains("hello"), "{said:#?}");
     // Its own count may have been read in the middle of the answer; it is read again within a second.
     household.wait_status("heimdall is ready", LONG, |s| state_of(s, "heimdall") == "ready").await;
+}
+
+/// Asks the gateway, with a key or without: the status, and the answer.
+async fn ask(household: &Household, key: Option<&str>, path: &str, body: Option<&Value>) -> (u16, String) {
+    let root = household.status().await.gateway.address.expect("Bifrost is open");
+    let url = format!("{}{path}", root.trim_end_matches("/v1"));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = match body {
+        Some(body) => http.post(url).json(body),
+        None => http.get(url),
+    };
+    if let Some(key) = key {
+        request = request.bearer_auth(key);
+    }
+    let answer = timeout(LONG, request.send()).await.expect("in time").unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_key_lets_a_tool_in_and_what_it_asked_is_on_record() {
+    let household = quick();
+    household.asgard(&["up"]).await.ok();
+    let chat = |agent: &str| json!({ "model": agent, "max_tokens": 8, "messages": [{ "role": "user", "content": "hello" }] });
+    assert_eq!(household.json(&["keys", "list"]).await, json!({ "keys": [] }));
+    assert_eq!(ask(&household, None, "/v1/models", None).await.0, 200);
+
+    let made = household.asgard(&["keys", "new", "zed", "--agents", "thor"]).await.ok();
+    let key = made.stdout.trim().to_owned();
+    assert!(key.starts_with("asg-") && key.len() == 68, "the key alone is printed: {made:#?}");
+    assert_eq!(household.asgard(&["keys", "show", "zed"]).await.ok().stdout.trim(), key);
+    for (wrong, code) in [
+        (vec!["keys", "new", "zed"], 2),
+        (vec!["keys", "new", "Not a name"], 2),
+        (vec!["keys", "new", "aider", "--agents", "nobody"], 2),
+        (vec!["keys", "show", "aider"], 2),
+        (vec!["keys", "remove", "aider"], 2),
+    ] {
+        assert_eq!(household.asgard(&wrong).await.code, Some(code), "{wrong:?}");
+    }
+
+    assert_eq!(ask(&household, None, "/v1/models", None).await.0, 401);
+    assert_eq!(ask(&household, Some("asg-0"), "/v1/chat/completions", Some(&chat("thor"))).await.0, 401);
+    let (status, models) = ask(&household, Some(&key), "/v1/models", None).await;
+    assert!(status == 200 && models.contains("thor") && !models.contains("valkyrie"), "{status} {models}");
+    let (status, answer) = ask(&household, Some(&key), "/v1/chat/completions", Some(&chat("thor"))).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = ask(&household, Some(&key), "/v1/chat/completions", Some(&chat("valkyrie"))).await;
+    assert!([403, 404].contains(&status), "{status} {answer}");
+    // The person needs none.
+    household.asgard(&["chat", "valkyrie", "hello"]).await.ok();
+
+    let client = household.client().await;
+    let asked = client.call_value("requests", json!({ "client": "zed", "agent": "thor" })).await.unwrap();
+    let row = &asked["ended"][0];
+    assert_eq!((&row["outcome"], &row["status"]), (&json!("done"), &json!(200)), "{asked:#}");
+    assert!(row["completion_tokens"].as_u64().unwrap() > 0 && row["seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(asked["under_way"], json!([]));
+    let table = client.call_value("export_requests", json!({ "format": "csv" })).await.unwrap();
+    assert!(table["text"].as_str().unwrap().contains(",zed,thor,/v1/chat/completions,"), "{table:#}");
+    let (_, metrics) = ask(&household, Some(&key), "/metrics", None).await;
+    let counted = "bifrost_requests_total{agent=\"thor\",client=\"zed\",outcome=\"done\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    let keys = household.json(&["keys", "list"]).await;
+    assert_eq!(keys["keys"][0]["agents"], json!(["thor"]));
+    assert!(keys["keys"][0]["last_used"].is_string(), "{keys:#}");
+
+    // Settings are written beside the key, and what would open the gateway to others without one is refused.
+    let view = client.call_value("change_gateway", json!({ "odin_cooldown": 60 })).await.unwrap();
+    assert_eq!(view["settings"]["odin_cooldown"], 60.0);
+    let session = household.json(&["session", "new"]).await;
+    assert_eq!(session["budgets"][0]["tier"], "reviewer", "{session:#}");
+    household.asgard(&["keys", "remove", "zed"]).await.ok();
+    assert_eq!(ask(&household, None, "/v1/models", None).await.0, 200);
+    let refused = client.call_value("change_gateway", json!({ "listen": "0.0.0.0:8899" })).await.unwrap_err();
+    assert!(refused.message.contains("Without a key"), "{refused:?}");
+
+    // The secret was in its own file of mode 0600, and is in no other.
+    let found = std::process::Command::new("grep").args(["-rlF", &key]).arg(household.folder()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the key is left in these files");
 }

@@ -98,6 +98,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: NeighboursCommand,
     },
+    /// The session of the summon budgets
+    Session {
+        #[command(subcommand)]
+        what: SessionCommand,
+    },
+    /// Keys for tools: with the first, every request to the gateway has to bring one
+    Keys {
+        #[command(subcommand)]
+        what: KeysCommand,
+    },
     /// Container images: digests, versions, newer ones
     Images {
         #[command(subcommand)]
@@ -366,6 +376,29 @@ pub(crate) enum NeighboursCommand {
     },
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Let tools wake agents as often again as the budgets say
+    New,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Their names, what they open, and when each was last used
+    List,
+    /// Make one, and print it
+    New {
+        name: String,
+        /// The agents that it opens, with commas between; left out, all of them
+        #[arg(long, value_name = "AGENT", value_delimiter = ',')]
+        agents: Vec<String>,
+    },
+    /// Print one, for the tool's own configuration
+    Show { name: String },
+    /// From then on it opens nothing
+    Remove { name: String },
+}
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ImagesCommand {
     List,
@@ -421,15 +454,15 @@ mod tests {
             "import",
             "export",
             "neighbours",
+            "session",
+            "keys",
             "images",
             "doctor",
             "config",
         ] {
             assert!(help.contains(&format!("\n  {due} ")), "{due} is missing:\n{help}");
         }
-        for absent in ["session", "stand-in"] {
-            assert!(!help.contains(&format!("  {absent}")), "{absent} does nothing yet:\n{help}");
-        }
+        assert!(!help.contains("  stand-in"), "it is no command for people:\n{help}");
     }
 
     #[test]
@@ -451,6 +484,16 @@ mod tests {
         ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_key_opens_the_agents_that_are_named() {
+        let agents = |line: &str| match Args::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Keys { what: KeysCommand::New { agents, .. } } => agents,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(agents("asgard keys new zed --agents thor,odin"), ["thor", "odin"]);
+        assert_eq!(agents("asgard keys new zed --json"), Vec::<String>::new());
     }
 
     #[test]

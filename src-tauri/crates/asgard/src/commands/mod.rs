@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod doctor;
 mod estimate;
+mod gateway;
 mod health;
 mod logs;
 mod others;
@@ -35,6 +36,8 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Import { what } => block_on(stacks::import(screen, what)),
         Command::Export(ask) => block_on(tools::export(screen, ask)),
         Command::Neighbours { what } => block_on(others::neighbours(screen, what)),
+        Command::Session { what } => block_on(gateway::session(screen, what)),
+        Command::Keys { what } => block_on(gateway::keys(screen, what)),
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
         Command::Estimate(ask) => estimate::run(screen, ask),
