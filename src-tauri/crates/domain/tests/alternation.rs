@@ -1,7 +1,11 @@
 //! Two clients that alternate between two agents of which only one is awake at a time: how often the schedule swaps
 //! them, against first come, first served.
 
-#![allow(clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::panic,
+    clippy::disallowed_macros,
+    reason = "a test may fail; what it measures is to be read"
+)]
 
 mod common;
 
@@ -253,7 +257,6 @@ fn two_clients_that_alternate_cause_far_fewer_swaps_than_first_come_first_served
         ("The schedule", &plain),
         ("The schedule, two minutes at least", &resident),
     ] {
-        #[expect(clippy::disallowed_macros, reason = "measured, to be read")]
         println!(
             "{who:<35} {:>3} swaps for {} answers, the longest wait {:>4} s, the last answer after {:>4} s",
             came.swaps,
