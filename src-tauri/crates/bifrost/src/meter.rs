@@ -299,11 +299,10 @@ impl Timings {
 
 /// The value of the last `key` that has an object for its value.
 fn last<T: for<'de> Deserialize<'de>>(tail: &[u8], key: &[u8]) -> Option<T> {
-    memmem::rfind_iter(tail, key).find_map(|at| {
-        let value = after_colon(&tail[at + key.len()..])?;
-        value.starts_with(b"{").then_some(())?;
-        serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
-    })
+    // From the front, which is several times faster than from the back; there is seldom more than one.
+    let found = memmem::find_iter(tail, key).filter_map(|at| after_colon(&tail[at + key.len()..]));
+    let value = found.filter(|value| value.starts_with(b"{")).last()?;
+    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::AgentName;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -16,13 +16,24 @@ use crate::trip::Trip;
 use crate::upstream::Connection;
 use crate::{Lease, Outcome, protocol};
 
+/// A chunk of more bytes is handed on as it is.
+const SMALL: usize = 2 << 10;
+/// How much is put into one chunk at most.
+const TOGETHER: usize = 16 << 10;
+
 /// The body of an agent's answer as it arrives, one chunk at a time: the next is read when the last was taken, so a
 /// slow client slows the agent and nothing piles up here.
 ///
 /// Dropping it before its end, because the client hung up, closes the connection to the agent. However it ends, the
 /// lease goes back and the request's record is written.
-pub(crate) struct Passing {
+///
+/// In a box, because an answer's body is moved several times before it flows.
+pub(crate) struct Passing(Box<Flow>);
+
+struct Flow {
     answer: Incoming,
+    /// What came behind the chunks that were put together last.
+    ahead: Option<Result<Frame<Bytes>, hyper::Error>>,
     deadline: Option<Pin<Box<Sleep>>>,
     state: State,
     /// Server-sent events: they can say in their own way that no more will come.
@@ -71,8 +82,9 @@ impl Passing {
         let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
         let events = kind.starts_with(b"text/event-stream") && answer.size_hint().exact().is_none();
         let meter = Meter::new(trip.path(), headers, trip.leased_at());
-        Self {
+        Self(Box::new(Flow {
             answer,
+            ahead: None,
             deadline,
             state: State::Flowing,
             events,
@@ -80,16 +92,16 @@ impl Passing {
             meter,
             trip,
             lease,
-        }
+        }))
     }
 
     pub(crate) fn agent(&self) -> &AgentName {
-        &self.lease.agent
+        &self.0.lease.agent
     }
 
     /// Why it breaks off, once it does.
     pub(crate) fn broken(&self) -> Option<&Broken> {
-        match &self.state {
+        match &self.0.state {
             State::Telling(broken) | State::Broken(broken) => Some(broken),
             State::Flowing | State::Over => None,
         }
@@ -97,9 +109,11 @@ impl Passing {
 
     /// What became of it, where its reader knows better: an error that was not handed on, an end before the beginning.
     pub(crate) fn ends(&mut self, outcome: Outcome, why: String) {
-        self.trip.ends(outcome, Some(why));
+        self.0.trip.ends(outcome, Some(why));
     }
+}
 
+impl Flow {
     fn break_off(&mut self, why: String, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         tracing::warn!(agent = %self.lease.agent, "{why}");
         if let Some(connection) = self.connection.take() {
@@ -132,8 +146,11 @@ impl Passing {
         }
     }
 
-    /// The next frame of the answer, reading from the agent as long as there is anything to read.
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    /// The next chunk of the answer, reading from the agent as long as there is anything to read.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(ahead));
+        }
         loop {
             let frame = match Pin::new(&mut self.answer).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
@@ -150,16 +167,46 @@ impl Passing {
             }
         }
     }
-}
 
-impl Body for Passing {
-    type Data = Bytes;
-    type Error = Broken;
+    /// Behind a small chunk whatever else is there already, and whether that is all there will be: a burst of tokens
+    /// goes out as one. Nothing is waited for.
+    fn gather(&mut self, first: Bytes, cx: &mut Context<'_>) -> (Bytes, bool) {
+        if first.len() > SMALL {
+            return (first, false);
+        }
+        let mut together: Option<BytesMut> = None;
+        let mut all = false;
+        loop {
+            match self.poll_chunk(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    all = true;
+                    break;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let len = together.as_ref().map_or(first.len(), BytesMut::len);
+                    if len + data.len() > TOGETHER {
+                        self.ahead = Some(Ok(Frame::data(data)));
+                        break;
+                    }
+                    let together = together.get_or_insert_with(|| {
+                        let mut together = BytesMut::with_capacity(TOGETHER);
+                        together.extend_from_slice(&first);
+                        together
+                    });
+                    together.extend_from_slice(&data);
+                }
+                Poll::Ready(Some(Err(e))) => {
+                    self.ahead = Some(Err(e));
+                    break;
+                }
+            }
+        }
+        (together.map_or(first, BytesMut::freeze), all)
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &self.state {
             State::Flowing => {}
             State::Telling(broken) => {
@@ -176,16 +223,19 @@ impl Body for Passing {
             let why = format!("The answer of {} took longer than it may.", self.lease.agent.proper());
             return self.break_off(why, cx);
         }
-        match std::task::ready!(self.poll_answer(cx)) {
+        match std::task::ready!(self.poll_chunk(cx)) {
             None => {
                 self.over();
                 Poll::Ready(None)
             }
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.meter.see(data);
+                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                let (data, all) = self.gather(data, cx);
+                self.meter.see(&data);
+                if all {
+                    self.over();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(e)) => {
                 let why =
@@ -195,23 +245,39 @@ impl Body for Passing {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// An answer of known length is not asked for more when its last byte is there.
+    fn is_over(&self) -> bool {
         match self.state {
-            State::Flowing => self.answer.is_end_stream(),
+            State::Flowing => self.ahead.is_none() && self.answer.is_end_stream(),
             State::Over => true,
             State::Telling(_) | State::Broken(_) => false,
         }
     }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.0.poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_over()
+    }
 
     fn size_hint(&self) -> SizeHint {
-        self.answer.size_hint()
+        self.0.answer.size_hint()
     }
 }
 
-impl Drop for Passing {
+impl Drop for Flow {
     fn drop(&mut self) {
-        // An answer of known length is not asked for more when its last byte is there.
-        if matches!(self.state, State::Flowing) && self.answer.is_end_stream() {
+        if matches!(self.state, State::Flowing) && self.is_over() {
             self.over();
         }
         self.trip.seen(&self.meter.seen());

@@ -24,9 +24,9 @@ use crate::socket::{Cut, Socket};
 use crate::trip::Opened;
 use crate::upstream::Pool;
 
-/// All headers of a request together. What is longer is answered with 431.
+/// All headers of a request together. What is longer is answered with 431, and so is more than a hundred, which is
+/// hyper's own limit: a set one would cost an allocation for each request.
 const MAX_HEAD: usize = 64 << 10;
-const MAX_HEADERS: usize = 100;
 /// How long answers under way may go on when the gateway is told to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A pause after a failed accept: where file handles ran out, trying at once would only burn a core.
@@ -195,7 +195,6 @@ async fn converse(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)
         .serve_connection(TokioIo::new(Socket::new(stream, cut.clone())), service);

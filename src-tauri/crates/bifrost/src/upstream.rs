@@ -30,7 +30,6 @@ const IDLE: Duration = Duration::from_secs(2);
 const SPARE: usize = 32;
 /// The longest head of an answer, and the most that is read ahead of the client.
 const BUFFER: usize = 64 << 10;
-const MAX_HEADERS: usize = 128;
 
 type Driver = http1::Connection<TokioIo<TcpStream>, Sent>;
 
@@ -143,7 +142,6 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(BUFFER)
-            .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| format!("could not be spoken to at {authority} ({e})"))?;

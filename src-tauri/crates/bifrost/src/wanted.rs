@@ -352,17 +352,22 @@ impl Scan {
 
 /// How many bytes from the start of a text neither end it nor need a look.
 fn plain(text: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let needs_look = |byte: u8| byte == b'"' || byte == b'\\' || byte < b' ';
+    const BLOCK: usize = 256;
     let mut at = 0;
-    // Without an early exit inside a block the compiler compares all its bytes at once.
-    for block in text.chunks_exact(BLOCK) {
-        if block.iter().fold(false, |found, &byte| found | needs_look(byte)) {
-            break;
+    loop {
+        let block = &text[at..text.len().min(at + BLOCK)];
+        let mark = memchr::memchr2(b'"', b'\\', block).unwrap_or(block.len());
+        // Without an early exit the compiler compares many bytes at once.
+        let control = block[..mark].iter().fold(false, |found, &byte| found | (byte < b' '));
+        if control {
+            let before = block[..mark].iter().position(|&byte| byte < b' ');
+            return at + before.unwrap_or(mark);
         }
-        at += BLOCK;
+        at += mark;
+        if mark < BLOCK {
+            return at;
+        }
     }
-    at + text[at..].iter().position(|&byte| needs_look(byte)).unwrap_or(text.len() - at)
 }
 
 #[cfg(test)]
