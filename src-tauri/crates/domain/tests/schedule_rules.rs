@@ -328,6 +328,8 @@ fn after_the_idle_time_the_base_profile_comes_back() {
     play.step(Happening::WishEnded(WishEnd::Cancelled));
     assert_eq!(wishes(&play.pass(59)), []);
     assert_eq!(wishes(&play.pass(1)).len(), 1);
+    assert_eq!(wishes(&play.step(Happening::WishEnded(WishEnd::Busy))), [], "not again and again");
+    assert_eq!(wishes(&play.pass(5)).len(), 1);
     play.step(Happening::WishEnded(WishEnd::Busy));
     play.step(Happening::Person(PersonAct::Down));
     assert_eq!(play.schedule.after_release(&play.house(), &name("odin")), Goal::Asleep(name("odin")));

@@ -24,8 +24,10 @@ use crate::stack::DRAIN_FINISH;
 const PAUSE: Duration = Duration::from_millis(500);
 /// So many wishes in a row that end well and bring nobody count as a failed start.
 const MOST_IN_VAIN: u32 = 3;
-/// An idle agent whose going was cancelled or failed is left alone for so long.
-pub(super) const IDLE_REST: Duration = Duration::from_secs(60);
+/// An idle agent whose going met something else is tried again after so long.
+const IDLE_AGAIN: Duration = Duration::from_secs(5);
+/// One whose going was cancelled or failed is left alone for so long.
+const IDLE_REST: Duration = Duration::from_secs(60);
 
 /// A wish that is out.
 #[derive(Debug, Clone)]
@@ -197,10 +199,17 @@ impl Schedule {
         if let Some(server) = wish.server.as_ref().filter(|_| wish.counted && !wish.became_ready) {
             self.books.give_back(server);
         }
-        let tried = !matches!(end, WishEnd::Done | WishEnd::Busy);
-        if let Some(idle) = wish.idle.as_ref().filter(|_| tried).and_then(|n| self.servers.get_mut(n)) {
-            idle.idle_rest = now.steady + IDLE_REST;
-            idle.alone |= end != WishEnd::Cancelled;
+        if let Some(idle) = wish.idle.as_ref().and_then(|n| self.servers.get_mut(n)) {
+            let rest = match end {
+                WishEnd::Done => Duration::ZERO,
+                WishEnd::Busy => IDLE_AGAIN,
+                WishEnd::Cancelled => IDLE_REST,
+                WishEnd::DoesNotFit(_) | WishEnd::Failed { .. } | WishEnd::Refused { .. } => {
+                    idle.alone = true;
+                    IDLE_REST
+                }
+            };
+            idle.idle_rest = now.steady + rest;
         }
         let why = match end {
             WishEnd::Busy => {

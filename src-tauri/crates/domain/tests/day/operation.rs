@@ -246,6 +246,8 @@ impl Day {
         if self.chance.percent(30) {
             self.tell(Happening::Looked)?;
         }
-        self.wish_ends(operation.end)
+        // Whoever carries it out may call the giving way of a gentle wish either.
+        let gave_way = operation.gentle && operation.end == WishEnd::Cancelled && self.chance.percent(50);
+        self.wish_ends(if gave_way { WishEnd::Busy } else { operation.end })
     }
 }
