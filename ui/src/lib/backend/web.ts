@@ -47,7 +47,7 @@ export function webBackend(token: string): Backend {
       savePicture: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard status --plot FILE, or the window." })),
       gatewayListen: (listen) => call("change_gateway", { ...NO_CHANGE, listen }),
       writeTool: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard export, or the window." })),
-      saveRequests: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard requests --csv, or the window." })),
+      saveRequests: () => Promise.reject(asError({ ...NO_FILES, next: "Use the window." })),
       saveReport: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard doctor --report FILE, or the window." })),
     },
 

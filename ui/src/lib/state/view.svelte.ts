@@ -6,7 +6,7 @@ import type { RequestFilter } from "./requests.svelte";
 export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
 export type Screen = (typeof SCREENS)[number];
 
-export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway", "readiness"] as const;
+export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway", "tools", "readiness"] as const;
 export type SettingsTab = (typeof SETTINGS_TABS)[number];
 
 export interface Preview {

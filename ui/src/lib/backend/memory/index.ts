@@ -15,6 +15,7 @@ import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
 import { PlayedRequests } from "./requests";
 import { PlayedStacks } from "./stacks";
+import { PlayedTools } from "./tools";
 import { whatIf } from "./whatif";
 import { LOG, REPLY, conversations, events } from "./texts";
 
@@ -36,6 +37,7 @@ class Controller {
   readonly images: PlayedImages;
   readonly requests: PlayedRequests;
   readonly gateway: PlayedGateway;
+  readonly tools = new PlayedTools();
   #id = 1000;
 
   constructor(play: Play) {
@@ -153,7 +155,7 @@ export function memoryBackend(): Backend {
       },
       savePicture: ({ format, hours }) => Promise.resolve(`/home/you/asgard-memory-${String(hours)}h.${format}`),
       gatewayListen: (listen) => Promise.resolve().then(() => controller.told(controller.gateway.change({ ...NO_CHANGE, listen }))),
-      writeTool: () => Promise.resolve(null),
+      writeTool: (request) => Promise.resolve(controller.tools.write(request)),
       saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
@@ -186,6 +188,8 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return agentHistoryOf(c.status(), payload as Payload<"agent_history">, lived(c));
     case "requests":
       return c.requests.answer(payload as Payload<"requests">);
+    case "tool_configs":
+      return c.tools.configs(payload as Payload<"tool_configs">);
     case "gateway_view":
       return c.gateway.view();
     case "change_gateway":
