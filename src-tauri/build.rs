@@ -15,6 +15,7 @@ fn main() {
         "dialog_gateway_listen",
         "dialog_save_report",
         "dialog_save_picture",
+        "dialog_save_requests",
         "dialog_write_tool",
     ];
     let attributes =

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::shapes::doctor::DoctorReport;
+use api::shapes::gateway::{ExportRequestsRequest, NamedText};
 use api::shapes::history::{Picture, PictureRequest};
 use api::shapes::neighbours::{Neighbour, Neighbours};
 use api::shapes::stacks::{Confirmation, ImportKind, ImportRequest, SurfaceKind};
@@ -316,6 +317,19 @@ pub(crate) async fn dialog_save_picture(
     })?;
     let Some(path) = save_as(&app, "Save the picture", picture.name).await? else { return Ok(None) };
     write_new(&path, &bytes)?;
+    Ok(Some(path.display().to_string()))
+}
+
+/// Writes the record of requests where the person says; as with a report, nothing is overwritten.
+#[tauri::command]
+pub(crate) async fn dialog_save_requests(
+    app: AppHandle,
+    link: State<'_, Arc<Link>>,
+    request: ExportRequestsRequest,
+) -> Result<Option<String>, ApiError> {
+    let table: NamedText = read(link.call("export_requests", json!(request)).await?)?;
+    let Some(path) = save_as(&app, "Save the requests", table.name).await? else { return Ok(None) };
+    write_new(&path, table.text.as_bytes())?;
     Ok(Some(path.display().to_string()))
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
             dialogs::dialog_gateway_listen,
             dialogs::dialog_save_report,
             dialogs::dialog_save_picture,
+            dialogs::dialog_save_requests,
             dialogs::dialog_write_tool,
         ])
         .setup(move |app| {

@@ -1,13 +1,11 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
-import type { Coming } from "./coming";
 import type { ApiError, Calls, ExportRequestsRequest, GatewayPatch, GatewayView, Imported, ImportKind, Neighbours, PictureRequest, Streams, ToolRequest, ToolWritten } from "./types";
 
-type Asked = Calls & Omit<Coming, keyof Calls>;
-export type Command = keyof Asked;
+export type Command = keyof Calls;
 export type StreamCommand = keyof Streams;
-export type Payload<K extends Command> = Asked[K][0];
-export type Answer<K extends Command> = Asked[K][1];
+export type Payload<K extends Command> = Calls[K][0];
+export type Answer<K extends Command> = Calls[K][1];
 export type Chunk<K extends StreamCommand> = Streams[K][1];
 
 export interface OpenStream {
