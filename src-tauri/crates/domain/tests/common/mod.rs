@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod case;
+pub(crate) mod play;
 pub(crate) mod raw;
 
 use std::collections::{BTreeMap, BTreeSet};

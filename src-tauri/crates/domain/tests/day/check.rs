@@ -209,7 +209,8 @@ impl Day {
             Denied::QueueFull { .. } => {
                 let limit = self.stack.gateway.queue_limit;
                 let waiting = self.requests.values().filter(|r| r.waits() && &r.server == server).count();
-                if limit == 0 || waiting < usize::try_from(limit).unwrap_or(0) || person {
+                // It is one of those that are counted.
+                if limit == 0 || waiting <= usize::try_from(limit).unwrap_or(0) || person {
                     return Err(format!("The queue for {server} is not full with {waiting}."));
                 }
                 Ok(())

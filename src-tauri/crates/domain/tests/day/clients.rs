@@ -8,6 +8,7 @@ use super::house::Day;
 /// The longest request.
 pub const LONGEST: u64 = 120_000;
 
+/// One request, until it was refused or has left.
 pub struct Request {
     pub server: AgentName,
     pub person: bool,
@@ -15,18 +16,17 @@ pub struct Request {
     pub asked: u64,
     pub foreign: u64,
     answered: bool,
-    left: bool,
     /// While it holds a lease.
     pub ends: Option<u64>,
 }
 
 impl Request {
     pub fn new(server: AgentName, person: bool, summon: bool, asked: u64, foreign: u64) -> Self {
-        Self { server, person, summon, asked, foreign, answered: false, left: false, ends: None }
+        Self { server, person, summon, asked, foreign, answered: false, ends: None }
     }
 
     pub fn waits(&self) -> bool {
-        !self.answered && !self.left
+        !self.answered
     }
 }
 
@@ -55,14 +55,14 @@ impl Day {
     }
 
     pub fn refused(&mut self, ticket: Ticket, why: &Denied) -> Result<(), String> {
-        let Some(request) = self.requests.get_mut(&ticket).filter(|r| r.waits()) else {
+        let Some(request) = self.requests.get(&ticket).filter(|r| r.waits()) else {
             return Err(format!("Ticket {ticket} was answered twice, or after it left."));
         };
-        request.answered = true;
         let (server, person) = (request.server.clone(), request.person);
         let (asked, foreign) = (request.asked, request.foreign);
         self.counts.refused += 1;
         self.refusal_is_sound(ticket, &server, person, why)?;
+        self.requests.remove(&ticket);
         self.waited(ticket, asked, foreign)
     }
 
@@ -78,10 +78,7 @@ impl Day {
     }
 
     fn leaves(&mut self, ticket: Ticket) -> Result<(), String> {
-        if let Some(request) = self.requests.get_mut(&ticket) {
-            request.ends = None;
-            request.left = true;
-        }
+        self.requests.remove(&ticket);
         self.tell(Happening::Left(ticket))
     }
 
