@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -232,7 +232,7 @@ impl Body for Sent {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
             Self::Memory(parts) => {
-                let next = parts.iter_mut().find(|part| part.has_remaining());
+                let next = parts.iter_mut().find(|part| !part.is_empty());
                 Poll::Ready(next.map(|part| Ok(Frame::data(std::mem::take(part)))))
             }
             Self::File(reading) => reading.poll(cx),
@@ -267,7 +267,7 @@ impl Reading {
             let (end, skipped) = match &mut self.swap {
                 Some(swap) if self.at < swap.at.start => (swap.at.start, false),
                 Some(swap) if self.at < swap.at.end => (swap.at.end, true),
-                Some(swap) if swap.name.has_remaining() => {
+                Some(swap) if !swap.name.is_empty() => {
                     let name = std::mem::take(&mut swap.name);
                     self.left -= name.len();
                     return Poll::Ready(Some(Ok(Frame::data(name))));

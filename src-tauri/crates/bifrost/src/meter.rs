@@ -6,6 +6,7 @@
 //!
 //! Looking for `"usage"` in raw bytes is safe: inside a JSON text the quotes would have a backslash before them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,7 +58,7 @@ enum Kind {
     /// Compressed, or neither JSON nor events: nothing is looked at.
     Unknown,
     Json,
-    Events(Content),
+    Events(&'static Content),
 }
 
 /// Where an event has its content.
@@ -70,17 +71,31 @@ struct Content {
     closing: Option<&'static str>,
 }
 
+/// In the order of [`Content::of`]. Made once: a searcher costs more than the search.
+static CONTENTS: LazyLock<[Content; 4]> = LazyLock::new(|| {
+    let delta = || Some(Finder::new("\"delta\""));
+    let content = |after, keys: &[&'static str], closing| Content {
+        after,
+        keys: keys.iter().map(|key| Finder::new(*key)).collect(),
+        closing,
+    };
+    [
+        content(None, &["\"text\""], None),
+        content(None, &["\"delta\""], None),
+        content(delta(), &["\"text\"", "\"thinking\"", "\"partial_json\""], Some("\"message_delta\"")),
+        content(delta(), &["\"content\"", "\"reasoning_content\"", "\"reasoning\"", "\"arguments\""], None),
+    ]
+});
+
 impl Content {
-    fn of(path: &str) -> Self {
-        let delta = || Some(Finder::new("\"delta\""));
-        let (after, keys): (_, &[&'static str]) = match path {
-            "/v1/completions" => (None, &["\"text\""]),
-            "/v1/responses" => (None, &["\"delta\""]),
-            "/v1/messages" => (delta(), &["\"text\"", "\"thinking\"", "\"partial_json\""]),
-            _ => (delta(), &["\"content\"", "\"reasoning_content\"", "\"reasoning\"", "\"arguments\""]),
-        };
-        let closing = (path == "/v1/messages").then_some("\"message_delta\"");
-        Self { after, keys: keys.iter().map(Finder::new).collect(), closing }
+    fn of(path: &str) -> &'static Self {
+        let [completions, responses, messages, chat] = &*CONTENTS;
+        match path {
+            "/v1/completions" => completions,
+            "/v1/responses" => responses,
+            "/v1/messages" => messages,
+            _ => chat,
+        }
     }
 
     fn is_in(&self, line: &[u8]) -> bool {
@@ -252,6 +267,7 @@ impl Meter {
 
 /// OpenAI's names for tokens, and Anthropic's.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the servers' own names")]
 struct Usage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,

@@ -22,7 +22,7 @@ pub(crate) struct Trip {
     leased: Option<Instant>,
     /// There until it is written.
     record: Option<Record>,
-    _open: Option<Open>,
+    open: Option<Open>,
 }
 
 impl Trip {
@@ -44,12 +44,12 @@ impl Trip {
             took: Duration::ZERO,
             why: None,
         };
-        Self { dispatch, began: Instant::now(), asked: None, leased: None, record: Some(record), _open: None }
+        Self { dispatch, began: Instant::now(), asked: None, leased: None, record: Some(record), open: None }
     }
 
     /// The place among the open requests that is given back with it.
     pub(crate) fn holds(&mut self, open: Open) {
-        self._open = Some(open);
+        self.open = Some(open);
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Record)) {
@@ -132,6 +132,7 @@ impl Drop for Trip {
             record.queued = self.leased.unwrap_or_else(Instant::now).duration_since(asked);
         }
         self.dispatch.record(record);
+        drop(self.open.take());
     }
 }
 

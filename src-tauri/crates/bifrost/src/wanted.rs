@@ -357,9 +357,8 @@ fn plain(text: &[u8]) -> usize {
     loop {
         let block = &text[at..text.len().min(at + BLOCK)];
         let mark = memchr::memchr2(b'"', b'\\', block).unwrap_or(block.len());
-        // Without an early exit the compiler compares many bytes at once.
-        let control = block[..mark].iter().fold(false, |found, &byte| found | (byte < b' '));
-        if control {
+        // Without an early exit many bytes are compared at once.
+        if block[..mark].iter().fold(u8::MAX, |least, &byte| least.min(byte)) < b' ' {
             let before = block[..mark].iter().position(|&byte| byte < b' ');
             return at + before.unwrap_or(mark);
         }
