@@ -206,6 +206,13 @@ async fn drain(ctx: &Ctx, agent: &AgentName, cancel: &CancellationToken, gentle:
         lift_drain(ctx, agent).await;
         return Err(Stuck::Cancelled);
     }
+    // A stop drains once more, for requests that came since. One whose deadline has passed has no second one.
+    if let Some(live) = state.agents.get(agent)
+        && live.state == AgentState::Draining
+        && live.drain_until.is_some_and(|until| until <= Timestamp::now())
+    {
+        return Ok(());
+    }
     let patience = state.stack.agent(agent).map_or(Duration::from_secs(60), |a| a.drain);
     // None where the requests may take as long as they take.
     let until = SignedDuration::try_from(patience).ok().and_then(|p| Timestamp::now().checked_add(p).ok());
