@@ -340,6 +340,7 @@ async fn a_key_lets_a_tool_in_and_what_it_asked_is_on_record() {
     assert!(refused.message.contains("Without a key"), "{refused:?}");
 
     // The secret was in its own file of mode 0600, and is in no other.
-    let found = std::process::Command::new("grep").args(["-rlF", &key]).arg(household.folder()).output().unwrap();
+    let found =
+        std::process::Command::new("grep").args(["-rlF", &key]).arg(household.folder()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the key is left in these files");
 }
