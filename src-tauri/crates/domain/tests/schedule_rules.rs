@@ -198,3 +198,22 @@ fn nobody_passes_one_who_waited_long() {
     assert_eq!(stage.as_deref(), Some("Waiting for Odin"));
     assert_eq!(wishes(&play.pass(1000 - AGING.as_secs())), [(&Goal::Awake(name("odin")), false)]);
 }
+
+#[test]
+fn who_waits_for_an_agent_that_is_taken_out_of_the_stack_is_told() {
+    let mut play = Play::new(&["thor", "valkyrie"]);
+    play.busy = Some(Busy { awake: names(&["thor"]), stage: "Stopping Loki".into(), seconds_left: None });
+    let (waits, _) = play.ask("odin");
+    let (uses, _) = play.ask("valkyrie");
+    play.states.remove("odin");
+    play.states.remove("valkyrie");
+    let orders = play.pass(1);
+    assert!(
+        matches!(refusals(&orders)[..], [(ticket, Denied::Failed { .. })] if ticket == waits),
+        "{orders:?}"
+    );
+    assert_eq!(play.schedule.lease_count(&name("valkyrie")), 1);
+    play.step(Happening::Left(uses));
+    assert_eq!(play.schedule.leases(), BTreeMap::new());
+    assert_eq!(refusals(&play.ask("odin").1).len(), 1);
+}

@@ -39,10 +39,9 @@ impl Schedule {
         for (name, seen) in &house.agents {
             self.observe_one(now, name, seen);
         }
-        if self.servers.len() > house.agents.len() {
-            self.servers.retain(|name, _| house.agents.contains_key(name));
-            self.closed.retain(|name| house.agents.contains_key(name));
-        }
+        // Who is gone from the stack is forgotten, but for leases that are still to end.
+        self.servers.retain(|name, _| house.agents.contains_key(name));
+        self.closed.retain(|name| house.agents.contains_key(name));
     }
 
     pub(super) fn observe_one(&mut self, now: Now, name: &AgentName, seen: &Seen) {
