@@ -171,7 +171,7 @@ impl Flow {
     /// Behind a small chunk whatever else is there already, and whether that is all there will be: a burst of tokens
     /// goes out as one. Nothing is waited for.
     fn gather(&mut self, first: Bytes, cx: &mut Context<'_>) -> (Bytes, bool) {
-        if first.len() > SMALL {
+        if first.len() > SMALL || self.answer.is_end_stream() {
             return (first, false);
         }
         let mut together: Option<BytesMut> = None;
