@@ -1,4 +1,5 @@
 //! What coding tools are given, for the shipped stacks and for files of people.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

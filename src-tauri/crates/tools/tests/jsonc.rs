@@ -1,5 +1,6 @@
 //! JSON with comments, edited in place: tables of what is easily got wrong, and random documents held against a plain
 //! merge of values.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use jsonc_parser::{ParseOptions, parse_to_ast};
 use proptest::prelude::*;
@@ -258,7 +259,7 @@ proptest! {
         if document.merge(&ours()).is_ok() {
             let after = document.text();
             let spans = |text: &str| -> Vec<(String, String)> {
-                let parsed = parse_to_ast(text, &Default::default(), &ParseOptions::default()).unwrap();
+                let parsed = parse_to_ast(text, &jsonc_parser::CollectOptions::default(), &ParseOptions::default()).unwrap();
                 let root = parsed.value.unwrap();
                 root.as_object().unwrap().properties.iter()
                     .filter(|p| p.name.as_str() != "model")

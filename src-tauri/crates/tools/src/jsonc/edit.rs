@@ -144,8 +144,8 @@ pub(super) fn remove(text: &mut String, path: &[&str]) -> Result<(), DocumentErr
         let before = at.checked_sub(1).and_then(|n| members.get(n))?;
         comma_after(text, before.value.span.end)
     });
-    let mut cuts = vec![found.start..end];
-    cuts.extend(comma.map(|c| c..c + 1));
+    let mut cuts: Vec<_> = comma.map(|c| c..c + 1).into_iter().collect();
+    cuts.push(found.start..end);
     cuts.sort_by_key(|c| std::cmp::Reverse(c.start));
     let start = found.start;
     let mut gone_before = 0;

@@ -47,10 +47,8 @@ fn comment_end(text: &str, at: usize) -> Option<usize> {
     if rest.starts_with("//") {
         return Some(at + rest.find(['\n', '\r']).unwrap_or(rest.len()));
     }
-    if rest.starts_with("/*") {
-        return Some(rest[2..].find("*/").map_or(text.len(), |end| at + 2 + end + 2));
-    }
-    None
+    let inside = rest.strip_prefix("/*")?;
+    Some(inside.find("*/").map_or(text.len(), |end| at + 2 + end + 2))
 }
 
 /// The comma that follows a value, past space and comments.

@@ -1,5 +1,7 @@
 //! Codex CLI, Claude Code, Aider.
 
+use std::fmt::Write as _;
+
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::{Lines, key_in_shell, leader, minutes, needs_key, plays};
@@ -107,13 +109,14 @@ pub fn aider(household: &Household, ask: &Ask) -> Lines {
         key_in_shell(ask),
         household.wait.as_secs(),
     );
-    text.push_str(&format!("cat > {file} <<'END'\n{}\nEND\n", Json::Object(metadata).print("", "  ", "\n")));
+    let _ = write!(text, "cat > {file} <<'END'\n{}\nEND\n", Json::Object(metadata).print("", "  ", "\n"));
     if let Some(agent) = leader(household, ask, &mut notes) {
         let editor = plays(household, "coder").unwrap_or(agent);
-        text.push_str(&format!(
-            "aider --model openai/{} --editor-model openai/{} --weak-model openai/{} --model-metadata-file {file}\n",
+        let _ = writeln!(
+            text,
+            "aider --model openai/{} --editor-model openai/{} --weak-model openai/{} --model-metadata-file {file}",
             agent.name, editor.name, household.small
-        ));
+        );
     }
     notes.push(format!("The lines write {file}, a file of their own, and start aider."));
     notes.push(format!("It waits up to {} minutes for an agent that has to be woken.", minutes(household)));
