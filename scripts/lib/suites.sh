@@ -113,6 +113,9 @@ run_exchange() { run_journey exchange_compose; }
 journey imports imports 300
 run_imports() { run_journey imports; }
 
+journey tools coding-tools 300
+run_coding_tools() { run_journey tools; }
+
 journey images images 300
 needs_images() { needs_registry; }
 run_images() { run_journey images; }
