@@ -187,11 +187,11 @@ test("the tabs by keyboard", () =>
     await page.getByTestId("nav-settings").click();
     await page.getByTestId("tab-general").focus();
     const seen = [];
-    for (let i = 0; i < 6; i += 1) {
+    for (let i = 0; i < 7; i += 1) {
       await page.keyboard.press("ArrowRight");
       seen.push(await focused(page));
     }
-    assert.deepEqual(seen, ["tab-agents", "tab-stack", "tab-engines", "tab-gateway", "tab-readiness", "tab-general"]);
+    assert.deepEqual(seen, ["tab-agents", "tab-stack", "tab-engines", "tab-gateway", "tab-tools", "tab-readiness", "tab-general"]);
     assert.equal(await page.locator("[role=tab][tabindex='0']").count(), 1);
   }));
 
