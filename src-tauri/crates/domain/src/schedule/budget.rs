@@ -6,7 +6,8 @@
 //! the agent did not become ready. A session ends eight hours after its last wake.
 //!
 //! What is kept is by the wall's clock, which may jump. A jump back moves everything that is kept with it, so that a
-//! wait is never longer than it was; a jump forward ends a wait early, which harms nobody.
+//! wait is never longer than it was; a jump forward ends a wait early, which harms nobody. A jump back that nobody
+//! saw, because no controller ran, leaves moments that lie ahead: those count as now, so that a wait begins anew once.
 
 use std::time::Duration;
 

@@ -196,7 +196,7 @@ impl Day {
                         (at + u64::try_from(cooldown.as_millis()).unwrap_or(0)).saturating_sub(self.now)
                     };
                     // Whole seconds are counted, by two clocks.
-                    if released.is_none_or(|at| retry_after * 1000 > left(at) + 3000) {
+                    if released.is_none_or(|at| retry_after * 1000 > left(at.max(self.anew)) + 3000) {
                         return Err(format!("Ticket {ticket} is locked out for too long: {why:?}."));
                     }
                 }

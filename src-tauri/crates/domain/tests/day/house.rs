@@ -61,6 +61,10 @@ pub struct Day {
     /// Time in which somebody else's operation was under way.
     pub foreign: u64,
     pub longest_wish: u64,
+    /// The clock jumped back, and the schedule was not asked since.
+    unseen_jump: bool,
+    /// When a controller started that could not know of such a jump: what lay ahead began anew there.
+    pub anew: u64,
     pub spins: u32,
     /// The server's own count shows the gateway's requests too.
     counts_ours: bool,
@@ -104,6 +108,8 @@ impl Day {
             counts: Counts::default(),
             foreign: 0,
             longest_wish: 0,
+            unseen_jump: false,
+            anew: 0,
             spins: 0,
             counts_ours,
             tell,
@@ -204,6 +210,7 @@ impl Day {
     pub fn tell(&mut self, happening: Happening) -> Result<(), String> {
         self.todo.push_back(happening);
         while let Some(happening) = self.todo.pop_front() {
+            self.unseen_jump = false;
             self.note(|| format!("  -> {happening:?}"));
             let (now, house) = (self.clock(), self.house());
             let orders = self.schedule.step(now, &house, happening);
@@ -346,6 +353,7 @@ impl Day {
                 self.wall_ahead += jump;
                 self.forward += u64::try_from(jump).unwrap_or(0);
                 self.counts.jumps += 1;
+                self.unseen_jump |= jump < 0;
                 self.note(|| format!("The clock jumps by {jump} s"));
                 Ok(())
             }
@@ -394,6 +402,9 @@ impl Day {
         self.note(|| "The controller starts again".to_owned());
         self.requests.retain(|_, r| !r.waits() && r.ends.is_none());
         self.schedule = Schedule::new(self.kept.clone(), self.clock());
+        if self.unseen_jump {
+            self.anew = self.now;
+        }
         for server in self.servers.values_mut() {
             server.closed = false;
             server.ready_since = server.ready_since.map(|_| self.now);
