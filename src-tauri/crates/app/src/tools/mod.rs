@@ -169,14 +169,12 @@ pub fn writes(tool: Tool) -> bool {
     matches!(tool, Tool::Opencode | Tool::OhMyOpencode)
 }
 
+/// The file, what to know of its choice, and what edits it.
+type Place = (PathBuf, Vec<String>, Edit);
 type Edit = fn(&Household, &Ask, Option<&str>) -> Result<Edited, DocumentError>;
 
 /// A tool whose file Asgard writes: which file, and what becomes of it.
-fn edited(
-    ground: &ToolGround,
-    tool: Tool,
-    project: Option<&Path>,
-) -> Option<Result<(PathBuf, Vec<String>, Edit), ApiError>> {
+fn edited(ground: &ToolGround, tool: Tool, project: Option<&Path>) -> Option<Result<Place, ApiError>> {
     let (place, edit): (_, Edit) = match tool {
         Tool::Opencode => (ground.places.opencode(project), tools::opencode),
         Tool::OhMyOpencode => (ground.places.oh_my_opencode(project), tools::oh_my_opencode),
