@@ -207,6 +207,7 @@ fn number(value: f64) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers, written and read back")]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
