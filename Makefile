@@ -21,7 +21,7 @@ check: ## formatting, lints, types, stale generated files, licences; no test
 deps: ## only install what is missing (DRY=1 prints it; TEST=1 with what tests need; OS_RELEASE=FILE)
 	@DRY="$(DRY)" TEST="$(TEST)" OS_RELEASE="$(OS_RELEASE)" scripts/deps
 
-soak: ## the random campaigns (SEED=1 CASES=100000 SECONDS=600 FUZZ_SECONDS=60)
+soak: ## the random campaigns (SEED=1 CASES=100000 DAYS=10000 SECONDS=600 FUZZ_SECONDS=60)
 	@scripts/soak "$(SEED)" "$(SECONDS)"
 
 mutants: ## change the memory's pure core and see which changes no test notices (FILE=pool.rs)

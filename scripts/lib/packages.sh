@@ -57,6 +57,26 @@ test_packages() {
     esac
 }
 
+# What the benchmarks compare the gateway with, on top of what the tests need.
+bench_packages() {
+    case "$1" in
+        apt) echo nginx-light haproxy ;;
+        dnf | pacman) echo nginx haproxy ;;
+    esac
+}
+
+# Debian starts the servers that it installs, and a benchmark is no wish for a web server on port 80.
+stand_down() {
+    local name
+    [ -d /run/systemd/system ] || return 0
+    for name; do
+        case "$name" in
+            nginx*) ${as_root}systemctl disable --quiet --now nginx || true ;;
+            haproxy) ${as_root}systemctl disable --quiet --now haproxy || true ;;
+        esac
+    done
+}
+
 # The command that shows that a package is not needed, where another package may have brought it: installing
 # Debian's Docker over Docker's own, or its static busybox over the plain one, would remove what is there.
 command_of() {
@@ -70,6 +90,8 @@ command_of() {
         podman) echo podman ;;
         runc) echo runc ;;
         docker-registry | docker-distribution) echo docker-registry ;;
+        nginx | nginx-light) echo nginx ;;
+        haproxy) echo haproxy ;;
     esac
 }
 

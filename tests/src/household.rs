@@ -39,7 +39,7 @@ pub struct Household {
     env: BTreeMap<String, OsString>,
     controller: Option<Child>,
     /// The agents' ports are fixed, so households take turns, over all test programs.
-    _turn: File,
+    _turn: Option<File>,
 }
 
 /// How a command ended.
@@ -103,6 +103,15 @@ impl Default for Household {
 
 impl Household {
     pub fn new() -> Self {
+        Self::make(Some(Self::turn()))
+    }
+
+    /// One whose stack starts no agent of the shipped one: it needs no port of theirs, and waits for nobody.
+    pub fn without_agents() -> Self {
+        Self::make(None)
+    }
+
+    fn turn() -> File {
         let turn = OpenOptions::new()
             .create(true)
             .append(true)
@@ -110,6 +119,10 @@ impl Household {
             .unwrap();
         rustix::fs::flock(&turn, FlockOperation::LockExclusive).unwrap();
         ports_are_free();
+        turn
+    }
+
+    fn make(turn: Option<File>) -> Self {
         // Short, because a socket's path may have 108 bytes.
         let folder = tempfile::Builder::new().prefix("asgard-").tempdir_in("/tmp").unwrap();
         let mut env: BTreeMap<String, OsString> = BTreeMap::new();

@@ -172,6 +172,104 @@ async fn a_conversation_of_lines_and_an_answer_in_pieces() {
 }
 
 #[tokio::test]
+async fn a_measurement_starts_nobody_unasked_and_may_miss_its_target() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "2000");
+    household.serve(&[]).await;
+    let asleep = household.asgard(&["bench", "heimdall"]).await;
+    assert_eq!(asleep.code, Some(1), "{asleep:#?}");
+    assert!(
+        asleep.stderr.contains("Heimdall is asleep.") && asleep.stderr.contains("--start"),
+        "{asleep:#?}"
+    );
+    assert_eq!(household.asgard(&["bench", "nobody"]).await.code, Some(2));
+    assert!(awake(&household.status().await).is_empty());
+
+    let met = household.asgard(&["bench", "heimdall", "--start", "--target", "5"]).await.ok();
+    let prompts: Vec<&str> = met.stdout.lines().filter(|l| l.contains(" of 5: first token ")).collect();
+    assert_eq!(prompts.len(), 5, "{met:#?}");
+    assert!(prompts.iter().all(|l| l.contains("tok/s")), "{met:#?}");
+    assert!(
+        !met.stdout.contains('\r') && !met.stdout.contains('\u{1b}'),
+        "a pipe gets plain lines: {met:#?}"
+    );
+
+    let missed = household.asgard(&["bench", "heimdall", "--target", "1000000", "--json"]).await;
+    assert_eq!(missed.code, Some(1), "{missed:#?}");
+    let document = missed.json();
+    assert_eq!(missed.stdout.lines().count(), 1, "one document: {missed:#?}");
+    assert_eq!((&document["target"], &document["met"]), (&json!(1_000_000.0), &json!(false)));
+    let agent = &document["agents"][0];
+    let mut rates: Vec<f64> = agent["prompts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["tokens_per_second"].as_f64().unwrap())
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    assert_eq!((rates.len(), agent["tokens_per_second"].as_f64()), (5, Some(rates[2])), "{document:#}");
+    let words = household.asgard(&["bench", "heimdall", "--target", "1000000"]).await;
+    assert_eq!(words.code, Some(1));
+    assert!(words.stderr.contains("Heimdall misses the target"), "{words:#?}");
+}
+
+#[tokio::test]
+async fn two_that_do_not_fit_together_are_measured_one_after_the_other() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "2000");
+    household.serve(&[]).await;
+    let compare = household.asgard(&["bench", "--compare", "odin", "valkyrie", "--start"]).await.ok();
+    let head = compare.stdout.lines().find(|l| l.starts_with("MEDIAN")).unwrap_or_default();
+    let columns: Vec<&str> = head.split_whitespace().collect();
+    assert_eq!(columns, ["MEDIAN", "ODIN", "VALKYRIE"], "{compare:#?}");
+    let speed = compare.stdout.lines().find(|l| l.starts_with("speed")).unwrap_or_default();
+    assert_eq!(speed.matches("tok/s").count(), 2, "{compare:#?}");
+    let awake = awake(&household.status().await);
+    assert!(awake.contains("valkyrie") && !awake.contains("odin"), "{awake:?}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_measurement_and_the_request_with_it() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "5");
+    household.serve(&[]).await;
+    household.json(&["start", "heimdall"]).await;
+    let bench = household
+        .command(program("asgard"))
+        .args(["bench", "heimdall"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    household.wait_status("the prompt is asked", LONG, |s| state_of(s, "heimdall") == "busy").await;
+    let pid = Pid::from_raw(i32::try_from(bench.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let ended = timeout(LONG, bench.wait_with_output()).await.expect("it ends").unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("The measurement was stopped."), "{ended:?}");
+    household.wait_status("nobody is asked any more", LONG, |s| state_of(s, "heimdall") == "ready").await;
+}
+
+#[tokio::test]
+async fn a_deep_look_fails_with_whoever_fails_and_wakes_nobody() {
+    let mut household = quick();
+    household.set("ASGARD_REHEARSAL_FAULT", "heimdall=die-mid-stream");
+    household.serve(&[]).await;
+    household.json(&["start", "heimdall"]).await;
+    let deep = household.asgard(&["health", "--deep", "--json"]).await;
+    assert_eq!(deep.code, Some(1), "{deep:#?}");
+    let document = deep.json();
+    for agent in document["agents"].as_array().unwrap() {
+        if agent["name"] == "heimdall" {
+            assert_eq!(agent["healthy"], false, "{agent:#}");
+            assert!(agent["detail"].as_str().unwrap().contains("broke off"), "{agent:#}");
+        } else {
+            assert_eq!((&agent["healthy"], &agent["state"]), (&Value::Null, &json!("asleep")), "{agent:#}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn ctrl_c_stops_an_answer_and_keeps_what_came() {
     let mut household = quick();
     household.set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "5");

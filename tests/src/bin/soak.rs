@@ -1,11 +1,14 @@
 //! `make soak`: the planner and the ledger against `CASES` machines that know the truth (the simulator of `domain`'s
-//! tests), the schedule against `DAYS` households in which anything happens, then the controller is killed at random instants, again and again, for `SECONDS`; both from `SEED`.
-//! Everything printed can be repeated.
+//! tests); the schedule through `DAYS` days of households in which anything happens; random clients through the gateway
+//! to agents that misbehave, for a quarter of `SECONDS`; then the controller is killed at random instants, again and
+//! again, for the rest of them. All from `SEED`. Everything printed can be repeated.
 
 #[path = "../../../src-tauri/crates/domain/tests/day/mod.rs"]
 mod day;
 #[path = "../../../src-tauri/crates/domain/tests/simulator/mod.rs"]
 mod simulator;
+#[path = "../../../src-tauri/crates/bifrost/tests/storm/mod.rs"]
+mod storm;
 
 use std::ops::AddAssign;
 use std::process::ExitCode;
@@ -27,7 +30,11 @@ async fn main() -> ExitCode {
         eprintln!("{story}");
         return ExitCode::FAILURE;
     }
-    let end = Instant::now() + Duration::from_secs(seconds);
+    if let Err(story) = weather(first, Duration::from_secs(seconds / 4)) {
+        eprintln!("{story}");
+        return ExitCode::FAILURE;
+    }
+    let end = Instant::now() + Duration::from_secs(seconds - seconds / 4);
     let mut kills = 0;
     let mut seed = first;
     while Instant::now() < end {
@@ -67,6 +74,31 @@ fn live_through(first: u64, days: u64) -> Result<(), String> {
         seen.cases,
         first.wrapping_add(days.saturating_sub(1)),
         began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Random clients and misbehaving agents, for that long. A thread of its own, because the one that this program runs on
+/// may not block.
+fn weather(first: u64, span: Duration) -> Result<(), String> {
+    let end = Instant::now() + span;
+    let play = || -> Result<storm::Counts, String> {
+        let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("No runtime: {e}"))?;
+        let mut seen = storm::Counts::default();
+        while Instant::now() < end {
+            seen += runtime.block_on(storm::play(first.wrapping_add(seen.sequences)))?;
+        }
+        Ok(seen)
+    };
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(play).join().unwrap_or_else(|_| Err("A sequence panicked.".to_owned()))
+    })?;
+    println!("{seen:#?}");
+    println!(
+        "{} sequences through the gateway, seeds {first} to {}, {:.0} s: every lease came back, every request left one record",
+        seen.sequences,
+        first.wrapping_add(seen.sequences.saturating_sub(1)),
+        span.as_secs_f64()
     );
     Ok(())
 }

@@ -104,7 +104,7 @@ pub async fn gateway() -> Vec<Row> {
 
 /// All of Asgard, with the agent of the measurement as a server of others.
 async fn asgard(agent: SocketAddr) -> Household {
-    let mut household = Household::new();
+    let mut household = Household::without_agents();
     let folder = household.path("config/asgard-rehearsal");
     std::fs::create_dir_all(&folder).unwrap();
     let stack = format!(
@@ -125,6 +125,7 @@ fn open_many() {
 }
 
 fn measure(peers: &[Peer], threads: usize) -> Vec<Row> {
+    eprintln!("The gateway beside nginx and haproxy: {ROUNDS} rounds of each, about two minutes.");
     // Each has taken its first connections and filled its pools before it is looked at.
     for peer in peers {
         rate(peer.address, CONNECTIONS, SPAN / 2);
