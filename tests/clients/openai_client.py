@@ -192,7 +192,7 @@ def asleep_if_asked(model):
     error = fails(
         openai.InternalServerError,
         lambda: client.chat.completions.create(
-            model=model, messages=user("Hi"), max_tokens=8, extra_headers={"Prefer": "respond-async"}
+            model=model, messages=user("Hi"), max_tokens=8, extra_headers={"Prefer": "wait=1"}
         ),
     )
     check(error.status_code == 503 and int(error.response.headers["retry-after"]) > 0, error)
