@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use journeys::household::{Household, state_of};
 use journeys::steps::{SWITCH, awake};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
 /// A client's whole run: a start of the interpreter and some dozen short answers.
@@ -63,28 +65,74 @@ async fn with(mut household: Household, agents: &[&str]) -> Household {
     household
 }
 
-/// One case of a script, to its end; what the client saw. A case that fails ends the test with everything it said.
-async fn run(household: &Household, package: Package, case: &[&str], more: &[(&str, &str)]) -> Value {
-    let status = household.status().await;
-    let gateway = status.gateway.address.expect("Bifrost is open");
+/// A case of a script that waits for its start.
+struct Started {
+    what: String,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// Starts a script, which is ready then and has asked nothing yet.
+async fn start(household: &Household, package: Package, case: &[&str], more: &[(&str, &str)]) -> Started {
     let (program, script) = package.words();
     let mut command = household.command(program);
     command
         .arg(root().join("tests/clients").join(script))
         .args(case)
-        .env("BIFROST", gateway.trim_end_matches("/v1"))
+        .env("BIFROST", gateway(household).await)
         .env("CLIENTS_PACKAGES", installed())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(more.iter().copied())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let ended = timeout(RUN, command.output()).await;
-    let ended = ended.unwrap_or_else(|_| panic!("{package:?} {case:?} did not end within {RUN:?}")).unwrap();
-    let (said, words) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success(), "{package:?} {case:?}: {}\n{said}\n{words}", ended.status);
-    let seen = said.lines().last().unwrap_or_default();
-    println!("{package:?} {case:?} saw {seen}");
-    serde_json::from_str(seen).unwrap_or_else(|e| panic!("{package:?} {case:?} said {said:?}: {e}"))
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let what = format!("{package:?} {case:?}");
+    let ready =
+        timeout(RUN, lines.next_line()).await.unwrap_or_else(|_| panic!("{what} did not start")).unwrap();
+    if ready.as_deref() != Some("ready") {
+        panic!("{what} did not start: {}", rest(child).await);
+    }
+    Started { what, child, lines }
+}
+
+impl Started {
+    /// Lets it run to its end; what the client saw. A case that fails ends the test with everything it said.
+    async fn go(mut self) -> Value {
+        let what = self.what;
+        self.child.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
+        let last = timeout(RUN, self.lines.next_line()).await;
+        let last = last.unwrap_or_else(|_| panic!("{what} did not end within {RUN:?}")).unwrap();
+        let Some(seen) = last else { panic!("{what} failed: {}", rest(self.child).await) };
+        let ended = timeout(RUN, self.child.wait()).await.expect("it ends after its last word").unwrap();
+        assert!(ended.success(), "{what}: {ended}, after {seen}");
+        println!("{what} saw {seen}");
+        serde_json::from_str(&seen).unwrap_or_else(|e| panic!("{what} said {seen:?}: {e}"))
+    }
+}
+
+/// How a script ended, and everything that it complained about.
+async fn rest(child: Child) -> String {
+    let ended = timeout(RUN, child.wait_with_output()).await.expect("it ends").unwrap();
+    format!("{}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr))
+}
+
+/// `http://127.0.0.1:PORT`
+async fn gateway(household: &Household) -> String {
+    let address = household.status().await.gateway.address.expect("Bifrost is open");
+    address.trim_end_matches("/v1").to_owned()
+}
+
+/// One case of a script, alone.
+async fn run(household: &Household, package: Package, case: &[&str], more: &[(&str, &str)]) -> Value {
+    start(household, package, case, more).await.go().await
+}
+
+/// Several cases that begin together.
+async fn all(household: &Household, runs: &[(Package, &[&str])], more: &[(&str, &str)]) {
+    let started = join_all(runs.iter().map(|(package, case)| start(household, *package, case, more))).await;
+    join_all(started.into_iter().map(Started::go)).await;
 }
 
 /// The process that plays this agent.
@@ -124,11 +172,6 @@ async fn anthropic_from_npm_with_an_agent_that_is_awake() {
     run(&household, AnthropicNpm, &["awake"], &[]).await;
 }
 
-/// What several clients do at the same time.
-async fn all(household: &Household, runs: &[(Package, &[&str])], more: &[(&str, &str)]) {
-    join_all(runs.iter().map(|(package, case)| run(household, *package, case, more))).await;
-}
-
 /// How often an agent was started.
 fn starts(household: &Household, agent: &str) -> usize {
     let entries = household.journal_entries();
@@ -142,12 +185,12 @@ async fn clients_with_five_seconds_of_patience_live_through_a_load_of_twenty() {
     household.set("ASGARD_REHEARSAL_LOAD_MS", "400,odin=20000");
     let household = with(household, &["thor"]).await;
     let streams: [(Package, &[&str]); 6] = [
-        (OpenaiPython, &["asleep_stream", "odin", "15"]),
-        (OpenaiPython, &["asleep_responses", "odin", "15"]),
-        (OpenaiNpm, &["asleep_stream", "odin", "15"]),
-        (OpenaiNpm, &["asleep_responses", "odin", "15"]),
-        (AnthropicPython, &["asleep_stream", "odin", "15"]),
-        (AnthropicNpm, &["asleep_stream", "odin", "15"]),
+        (OpenaiPython, &["asleep_stream", "odin", "19"]),
+        (OpenaiPython, &["asleep_responses", "odin", "19"]),
+        (OpenaiNpm, &["asleep_stream", "odin", "19"]),
+        (OpenaiNpm, &["asleep_responses", "odin", "19"]),
+        (AnthropicPython, &["asleep_stream", "odin", "19"]),
+        (AnthropicNpm, &["asleep_stream", "odin", "19"]),
     ];
     all(&household, &streams, &[("CLIENT_READ_SECONDS", "5")]).await;
     assert_eq!(starts(&household, "odin"), 1, "one start serves them all");
@@ -159,10 +202,10 @@ async fn answers_that_are_not_streamed_are_held_while_an_agent_is_summoned() {
     household.set("ASGARD_REHEARSAL_LOAD_MS", "6000");
     let household = with(household, &[]).await;
     let runs: [(Package, &[&str]); 4] = [
-        (OpenaiPython, &["asleep_whole", "heimdall", "3"]),
-        (OpenaiNpm, &["asleep_whole", "heimdall", "3"]),
-        (AnthropicPython, &["asleep_whole", "heimdall", "3"]),
-        (AnthropicNpm, &["asleep_whole", "heimdall", "3"]),
+        (OpenaiPython, &["asleep_whole", "heimdall", "5"]),
+        (OpenaiNpm, &["asleep_whole", "heimdall", "5"]),
+        (AnthropicPython, &["asleep_whole", "heimdall", "5"]),
+        (AnthropicNpm, &["asleep_whole", "heimdall", "5"]),
     ];
     all(&household, &runs, &[]).await;
     assert_eq!(starts(&household, "heimdall"), 1, "one start serves them all");
@@ -229,4 +272,88 @@ async fn an_agent_that_is_killed_before_it_answered_is_an_error_and_comes_back()
         let pid = pid(&household, agent);
         run(&household, package, &["killed_whole", agent], &[("AGENT_PID", &pid)]).await;
     }
+}
+
+#[tokio::test]
+async fn keys_let_in_who_has_one_and_tell_the_others() {
+    let household = with(quick(), &["thor"]).await;
+    let made = household.asgard(&["keys", "new", "editor", "--agents", "thor"]).await.ok();
+    let key = made.stdout.trim();
+    for package in [OpenaiPython, OpenaiNpm, AnthropicPython, AnthropicNpm] {
+        run(&household, package, &["wrong_key", "thor"], &[("BIFROST_KEY", "asg-0-of-nobody")]).await;
+        run(&household, package, &["right_key", "thor", "odin"], &[("BIFROST_KEY", key)]).await;
+    }
+    assert_eq!(starts(&household, "odin"), 0, "who may not have an agent does not wake it");
+}
+
+/// OpenCode without a window: its events, of which each is a line. The text comes by stdin, as it stands.
+async fn opencode(household: &Household, arguments: &[&str], text: &str) -> Vec<Value> {
+    let project = household.path("project");
+    fs::create_dir_all(&project).unwrap();
+    let mut command = household.command(installed().join("node_modules/.bin/opencode"));
+    command
+        .args(arguments)
+        .current_dir(&project)
+        // It looks for newer versions and model lists of others; nothing of that is wanted here.
+        .env("OPENCODE_DISABLE_AUTOUPDATE", "1")
+        .env("OPENCODE_DISABLE_MODELS_FETCH", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+    let ended = timeout(RUN, child.wait_with_output()).await;
+    let ended =
+        ended.unwrap_or_else(|_| panic!("opencode {arguments:?} did not end within {RUN:?}")).unwrap();
+    let (said, words) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "opencode {arguments:?}: {}\n{said}\n{words}", ended.status);
+    let read: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&said).into_iter().collect();
+    read.unwrap_or_else(|e| {
+        panic!("opencode {arguments:?} said something else than JSON: {e}\n{said}\n{words}")
+    })
+}
+
+/// The texts of an answer.
+fn texts(events: &[Value]) -> String {
+    events.iter().filter_map(|e| e["part"]["text"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn opencode_takes_the_exported_configuration_and_its_helpers_wake_who_sleeps() {
+    let mut household = quick();
+    // Longer than OpenCode would wait for a first byte, were it told to be that impatient.
+    household
+        .set("ASGARD_REHEARSAL_LOAD_MS", "400,odin=8000")
+        .set("ASGARD_REHEARSAL_TOKENS_PER_SECOND", "200");
+    let household = with(household, &["thor"]).await;
+    household.asgard(&["export", "opencode", "--write"]).await.ok();
+
+    let config = opencode(&household, &["debug", "config"], "").await.remove(0);
+    let provider = &config["provider"]["asgard"];
+    assert_eq!(provider["options"]["baseURL"], format!("{}/v1", gateway(&household).await), "{config:#}");
+    assert_eq!(config["model"], "asgard/thor", "{config:#}");
+    assert_ne!(config["small_model"], "asgard/odin", "{config:#}");
+    for (name, model) in provider["models"].as_object().unwrap() {
+        let limit = |of: &str| model["limit"][of].as_u64().unwrap();
+        assert!(limit("output") <= limit("context") / 2, "{name}: {model:#}");
+    }
+    assert_eq!(config["agent"]["reviewer"]["model"], "asgard/odin", "{config:#}");
+
+    // A prompt, and the title that OpenCode has made for it by the small model.
+    let events = opencode(&household, &["run", "--format", "json"], "Say who you are.").await;
+    assert!(texts(&events).starts_with("Thor here. You asked: Say who you are."), "{events:#?}");
+    assert_eq!(starts(&household, "odin"), 0, "a title does not wake Odin");
+
+    // Thor hands a task to the reviewer, who sleeps.
+    let call =
+        json!({ "description": "Judge it", "prompt": "Who judges here?", "subagent_type": "reviewer" });
+    let ask = format!("Have it judged. [[call task {call}]]");
+    let events = opencode(&household, &["run", "--format", "json"], &ask).await;
+    let task = events.iter().find(|e| e["part"]["tool"] == "task").unwrap_or_else(|| panic!("{events:#?}"));
+    let state = &task["part"]["state"];
+    assert_eq!(state["status"], "completed", "{task:#}");
+    assert!(state["output"].as_str().unwrap().contains("Odin here. You asked: Who judges here?"), "{task:#}");
+    assert!(texts(&events).contains("Thor here. The tool answered:"), "{events:#?}");
+    assert_eq!(starts(&household, "odin"), 1);
+    assert!(!household.words().contains("panicked"));
 }
