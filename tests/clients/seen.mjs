@@ -85,7 +85,9 @@ export function kill() {
 export async function main(cases) {
     const [name, ...rest] = process.argv.slice(2);
     try {
-        // Several clients begin together: what an interpreter and its packages take to start is not what is measured.
+        // Several clients begin together: what an interpreter and its packages take to start, and for their first
+        // request of all, is not what is measured.
+        await (await witness(`${address}/v1/health`)).text();
         console.log("ready");
         await new Promise((go) => process.stdin.once("data", go).once("end", go));
         await cases[name](...rest);

@@ -83,9 +83,9 @@ pub(crate) fn open(
     answer
 }
 
-/// `OpenAI`'s library for Python: see `protocol/responses.rs`.
+/// `OpenAI`'s own libraries: see `protocol/responses.rs`.
 fn counts_bytes(headers: &HeaderMap) -> bool {
-    headers.get(SDK_LANGUAGE).is_some_and(|language| language == "python")
+    headers.get(SDK_LANGUAGE).is_some_and(|language| language == "python" || language == "js")
 }
 
 /// A stream that waits for its agent, and then is the agent's.

@@ -463,11 +463,17 @@ async fn requests_are_granted_in_the_order_of_the_schedule_not_of_their_sockets(
 
 #[tokio::test]
 async fn a_client_that_counts_bytes_and_holds_on_to_ids_hears_comments_alone() {
+    for language in ["python", "js"] {
+        hears_comments_alone(language).await;
+    }
+}
+
+async fn hears_comments_alone(language: &str) {
     let rig = asleep(OFTEN).await;
     let mut client = rig.client().await;
     let length = BODY.len();
     let head = format!(
-        "POST /v1/responses HTTP/1.1\r\nhost: {}\r\nx-stainless-lang: python\r\ncontent-length: {length}\r\n\r\n",
+        "POST /v1/responses HTTP/1.1\r\nhost: {}\r\nx-stainless-lang: {language}\r\ncontent-length: {length}\r\n\r\n",
         rig.address
     );
     client.send(head).await;

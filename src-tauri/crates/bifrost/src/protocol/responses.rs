@@ -4,8 +4,8 @@
 //! is a response of ours that is queued: created, then queued at every beat. The agent's own `response.created` comes
 //! after it and takes its place.
 //!
-//! `OpenAI`'s library for Python counts bytes, and its newer versions end a stream whose response changes its id. It says
-//! who it is, and is sent comments alone (`comments_only`).
+//! `OpenAI`'s own libraries count bytes, and their newer versions end a stream whose response changes its id. They say
+//! who they are, and are sent comments alone (`comments_only`).
 
 use serde_json::{Value, json};
 
