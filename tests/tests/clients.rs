@@ -91,9 +91,7 @@ async fn start(household: &Household, package: Package, case: &[&str], more: &[(
     let what = format!("{package:?} {case:?}");
     let ready =
         timeout(RUN, lines.next_line()).await.unwrap_or_else(|_| panic!("{what} did not start")).unwrap();
-    if ready.as_deref() != Some("ready") {
-        panic!("{what} did not start: {}", rest(child).await);
-    }
+    assert!(ready.as_deref() == Some("ready"), "{what} did not start: {}", rest(child).await);
     Started { what, child, lines }
 }
 
