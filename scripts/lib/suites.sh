@@ -79,6 +79,9 @@ run_commands() { run_journey commands; }
 journey process journey-process 600
 run_journey_process() { run_journey process; }
 
+journey bifrost bifrost 600
+run_bifrost() { run_journey bifrost; }
+
 journey doctor doctor 300
 run_doctor() { run_journey doctor; }
 

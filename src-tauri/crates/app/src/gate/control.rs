@@ -125,8 +125,11 @@ async fn release(ctx: &Ctx, agent: &AgentName, began: Instant) -> ControlAnswer 
         Goal::Profile(name) => format!("{} is asleep, {name} is back.", agent.proper()),
         _ => format!("{} is asleep, the base profile is back beside the others.", agent.proper()),
     };
-    let wish = Wish::new(goal, agent.to_string());
-    brought(ctx, wish, began, &Act { action: "release", agent: Some(agent), detail }).await
+    let to = match &goal {
+        Goal::Profile(name) => name.clone(),
+        _ => agent.to_string(),
+    };
+    brought(ctx, Wish::new(goal, to), began, &Act { action: "release", agent: Some(agent), detail }).await
 }
 
 /// Carries a wish out, after whatever is under way.
