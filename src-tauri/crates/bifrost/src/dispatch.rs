@@ -79,6 +79,8 @@ pub struct Wanted {
     /// The path, without the query: `/v1/chat/completions`.
     pub path: String,
     pub stream: bool,
+    /// It does not wait to the end, and was told to come again: its leaving is no hang-up.
+    pub returns: bool,
     pub client: Client,
 }
 

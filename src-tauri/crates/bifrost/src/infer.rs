@@ -63,7 +63,11 @@ impl Hall {
             Ok(body) => body,
             Err(problem) => return refused(&mut trip, problem, protocol),
         };
+        let streams = body.named.stream && protocol.streams();
+        let patience =
+            preferred(&head.headers).or((!self.settings.hold && !streams).then_some(Duration::ZERO));
         let mut wanted = Wanted {
+            returns: patience.is_some(),
             model: body.named.model.clone(),
             path: head.uri.path().to_owned(),
             stream: body.named.stream,
@@ -97,21 +101,19 @@ impl Hall {
             }
             Asked::Waiting(waiting) => {
                 errand.trip.waits(&waiting);
-                self.wait(errand, waiting).await
+                self.wait(errand, waiting, patience).await
             }
         }
     }
 
     /// A stream that waits is opened at once; everything else is held, for as long as its client and the settings
     /// have it.
-    async fn wait(&self, errand: Errand, waiting: Waiting) -> Response<Body> {
+    async fn wait(&self, errand: Errand, waiting: Waiting, patience: Option<Duration>) -> Response<Body> {
         let protocol = errand.protocol;
-        let patience = preferred(&errand.headers);
         let streams = errand.wanted.stream && protocol.streams();
         if streams && patience != Some(Duration::ZERO) {
             return held::open(errand, waiting, patience, self.settings.beat);
         }
-        let patience = patience.or((!self.settings.hold && !streams).then_some(Duration::ZERO));
         let began = Instant::now();
         let mut answer = match errand.held(waiting, patience).await {
             Ok(answer) => passed_on(answer),

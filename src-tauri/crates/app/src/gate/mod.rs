@@ -65,6 +65,8 @@ struct Seat {
 /// What of a request makes its lease.
 #[derive(Clone)]
 struct Asks {
+    /// It was told to come again, so what is begun for it is not for nobody.
+    returns: bool,
     agent: AgentName,
     /// The name it was asked by.
     model: String,
@@ -112,10 +114,10 @@ impl Drop for Queueing {
             let mut desk = self.gate.desk();
             (desk.seats.remove(&self.ticket), desk.waking.is_some() && !desk.somebody_waits_for_it())
         };
-        if seat.is_some() {
+        if let Some(seat) = seat {
             self.gate.0.recorder.gone(self.ticket);
             self.gate.step(Happening::Left(self.ticket));
-            if nobody {
+            if nobody && !seat.wanted.returns {
                 self.gate.to_do(ToDo::Unwish);
             }
         }
@@ -179,7 +181,7 @@ impl Gate {
             );
             return Asked::Refused(Refusal::NotAllowed { message });
         }
-        let asks = Asks { agent: model.id.clone(), model: wanted.model.clone() };
+        let asks = Asks { agent: model.id.clone(), model: wanted.model.clone(), returns: wanted.returns };
         let entry = |ticket| Entry {
             ticket,
             client: wanted.client.name.clone(),
@@ -193,7 +195,7 @@ impl Gate {
 
     /// To wake an agent and no more.
     fn summon(&self, agent: AgentName, person: bool) -> Asked {
-        let asks = Asks { model: agent.to_string(), agent };
+        let asks = Asks { model: agent.to_string(), agent, returns: true };
         self.queue(&self.0.state.state(), &asks, person, true, None)
     }
 
