@@ -18,6 +18,9 @@ use crate::carry::Ctx;
 use crate::run_loop::Wish;
 use crate::state::State;
 
+/// How long the end of a switch may take after its agent has answered.
+const SETTLES: Duration = Duration::from_secs(5);
+
 pub(crate) async fn control(ctx: &Ctx, what: Control, client: &Client) -> ControlAnswer {
     let began = Instant::now();
     match what {
@@ -86,6 +89,9 @@ async fn summon(ctx: &Ctx, agent: AgentName, client: &Client, began: Instant) ->
     let place = waiting.place.clone();
     match tokio::time::timeout(patience, waiting.wait()).await {
         Ok(Ok(lease)) => {
+            // What the answer says of the profile is what the switch has made of it.
+            let over = ctx.state.until(|s| s.operation.is_none());
+            let _ = tokio::time::timeout(SETTLES, over).await;
             let story = lease.story.clone().unwrap_or_else(|| format!("{proper} is ready."));
             answer(ctx, true, 200, &act(story), began)
         }
