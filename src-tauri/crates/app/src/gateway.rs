@@ -89,7 +89,10 @@ pub(crate) async fn run(app: App) {
                             () = changed => {}
                         }
                     };
-                    bound.serve(dispatch, settings(&opened_with), over).await;
+                    // Not the system's folder for temporary files, which may be in memory.
+                    let spool_folder = Some(app.ctx.world.paths.state.clone());
+                    let settings = Settings { spool_folder, ..settings(&opened_with) };
+                    bound.serve(dispatch, settings, over).await;
                 }
                 Err(cause) => {
                     let failure = Failure {

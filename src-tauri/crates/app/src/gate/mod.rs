@@ -53,6 +53,8 @@ struct Desk {
     told: bool,
     /// Whom the wish under way is to wake.
     waking: Option<AgentName>,
+    /// Everybody who waited for it has hung up.
+    abandoned: bool,
 }
 
 /// Who waits.
@@ -112,12 +114,19 @@ impl Drop for Queueing {
     fn drop(&mut self) {
         let (seat, nobody) = {
             let mut desk = self.gate.desk();
-            (desk.seats.remove(&self.ticket), desk.waking.is_some() && !desk.somebody_waits_for_it())
+            let seat = desk.seats.remove(&self.ticket);
+            let hung_up = seat.as_ref().is_some_and(|seat| {
+                let for_it = desk.waking.as_ref() == Some(desk.house.stack.server_of(&seat.wanted.agent));
+                for_it && !seat.wanted.returns
+            });
+            let nobody = hung_up && !desk.somebody_waits_for_it();
+            desk.abandoned |= nobody;
+            (seat, nobody)
         };
-        if let Some(seat) = seat {
+        if seat.is_some() {
             self.gate.0.recorder.gone(self.ticket);
             self.gate.step(Happening::Left(self.ticket));
-            if nobody && !seat.wanted.returns {
+            if nobody {
                 self.gate.to_do(ToDo::Unwish);
             }
         }
@@ -142,6 +151,7 @@ impl Gate {
             next: 1,
             told: false,
             waking: None,
+            abandoned: false,
         };
         let inner = Inner { state, recorder, began: Instant::now(), face, desk: Mutex::new(desk), to_do };
         (Self(Arc::new(inner)), Orders(orders))
@@ -328,10 +338,13 @@ impl Gate {
                     }
                 }
                 Order::Wish { goal, to, gentle, because } => {
-                    self.desk().waking = match &goal {
+                    let mut desk = self.desk();
+                    desk.abandoned = false;
+                    desk.waking = match &goal {
                         domain::plan::Goal::Awake(agent) => Some(agent.clone()),
                         _ => None,
                     };
+                    drop(desk);
                     self.to_do(ToDo::Wish { goal, to, gentle, because });
                 }
                 Order::Keep => {

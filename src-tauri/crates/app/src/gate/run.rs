@@ -59,6 +59,8 @@ pub(crate) async fn run(ctx: Ctx, mut orders: Orders) {
                     ctx.world.database(move |db| db.set_setting(PAUSED, &now.into()).ok()).await;
                 }
                 gate.look();
+                // They may have hung up before what they waited for had begun.
+                give_up(&ctx).await;
             }
             order = orders.0.recv() => match order {
                 None => return,
@@ -115,12 +117,12 @@ async fn wish(ctx: Ctx, goal: Goal, to: String, gentle: bool, because: String) {
     let result = ctx.state.wish(Wish { goal, to, gentle, resumes: false }).await;
     let end = match result {
         Ok(outcome) if outcome.result == OutcomeKind::Done => WishEnd::Done,
-        // A gentle wish gives way to a request that came in between, and one that nobody waits for is given up.
-        Ok(_) if gentle || ctx.gate.given_up().is_some() => WishEnd::Busy,
+        // What nobody waits for any more was given up here, not by the person.
+        Ok(_) if ctx.gate.given_up().is_some() => WishEnd::Busy,
         Ok(_) => WishEnd::Cancelled,
         Err(error) => match error.code {
             Code::Busy => WishEnd::Busy,
-            Code::DoesNotFit => WishEnd::DoesNotFit(format!("{} {}", error.message, error.next)),
+            Code::DoesNotFit => WishEnd::DoesNotFit(error.message),
             Code::Failed => {
                 let state = ctx.state.state();
                 let failed = |name: &&domain::AgentName| {
@@ -156,7 +158,7 @@ impl Gate {
     /// Whom the wish under way would wake for nobody.
     fn given_up(&self) -> Option<domain::AgentName> {
         let desk = self.desk();
-        desk.waking.clone().filter(|_| !desk.somebody_waits_for_it())
+        desk.waking.clone().filter(|_| desk.abandoned && !desk.somebody_waits_for_it())
     }
 
     fn next_look(&self) -> Option<Duration> {

@@ -32,6 +32,7 @@ pub(crate) fn run(screen: Screen, how: &ServeArgs) -> Result<Answer, ApiError> {
     }
     let paths = place::ready_paths(how.rehearsal)?;
     logging::begin(&paths.log_file());
+    raise_file_handles();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
             |error| {
@@ -48,6 +49,16 @@ pub(crate) fn run(screen: Screen, how: &ServeArgs) -> Result<Answer, ApiError> {
         tracing::error!("{} {}", error.message, error.next);
     }
     answer
+}
+
+/// Every stream through the gateway takes two; what most systems give by default is used up by 500 of them.
+fn raise_file_handles() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("The limit of open files could not be raised: {error}.");
+    }
 }
 
 async fn serve(screen: Screen, how: &ServeArgs, paths: Paths) -> Result<Answer, ApiError> {
