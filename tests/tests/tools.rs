@@ -216,7 +216,9 @@ async fn a_kill_at_any_moment_leaves_a_whole_file() {
         let model = now["model"].as_str().unwrap();
         assert!(leads.iter().any(|l| model == format!("asgard/{l}")), "{model}");
         assert_eq!(now["agent"]["primary"]["model"], model, "one write or the other, never half of each");
-        for backup in names(&folder).iter().filter(|n| n.ends_with(".bak")) {
+        for backup in
+            names(&folder).iter().filter(|n| Path::new(n).extension().is_some_and(|end| end == "bak"))
+        {
             let text = fs::read_to_string(folder.join(backup)).unwrap();
             assert!(value(&text)["provider"]["asgard"].is_object(), "{backup}");
         }

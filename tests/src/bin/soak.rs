@@ -3,6 +3,11 @@
 //! to agents that misbehave, for a quarter of `SECONDS`; then the controller is killed at random instants, again and
 //! again, for the rest of them. All from `SEED`. Everything printed can be repeated.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "two campaigns share their dice, and each is a test of its own elsewhere"
+)]
+
 #[path = "../../../src-tauri/crates/domain/tests/day/mod.rs"]
 mod day;
 #[path = "../../../src-tauri/crates/domain/tests/simulator/mod.rs"]

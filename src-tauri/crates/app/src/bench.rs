@@ -37,13 +37,14 @@ pub(crate) async fn bench(ctx: &Ctx, asked: &BenchRequest, out: mpsc::Sender<Val
     let gateway = gateway(ctx)?;
     let mut lines = Vec::new();
     for (prompt, text) in (1..).zip(PROMPTS) {
-        let answered = match must_answer(ctx, &asked.agent) {
-            Err(asleep) => Err(asleep.message),
-            Ok(()) => tokio::select! {
+        let answered = if let Err(asleep) = must_answer(ctx, &asked.agent) {
+            Err(asleep.message)
+        } else {
+            tokio::select! {
                 answered = ask(ctx, &gateway, &asked.agent, text) => answered,
                 // Nobody reads on: the request is dropped, and with it its place at the agent.
                 () = out.closed() => return Ok(()),
-            },
+            }
         };
         let failed = answered.is_err();
         let line = line(&asked.agent, prompt, answered);

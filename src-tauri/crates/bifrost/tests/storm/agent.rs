@@ -248,26 +248,26 @@ async fn converse(mut stream: TcpStream, busy: watch::Sender<usize>, board: Boar
         let _busy = Busy(busy.clone());
         let order = head.split(' ').nth(1).and_then(Order::read).expect("an order");
         if order.manner == Manner::Early {
-            return end(stream, order.reset);
+            return end(&stream, order.reset);
         }
         body(&mut stream, &mut held, &head).await?;
         let wire = order.wire();
         let part = |least: usize| least + (wire.len() - least - 1) * order.cut / 1000;
         let head_ends = wire.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
         match order.manner {
-            Manner::Nothing => return end(stream, order.reset),
+            Manner::Nothing => return end(&stream, order.reset),
             Manner::CutHead => {
                 stream.write_all(&wire[..(head_ends - 1) * order.cut / 1000]).await?;
-                return end(stream, order.reset);
+                return end(&stream, order.reset);
             }
             Manner::CutLength => {
                 stream.write_all(&wire[..part(head_ends)]).await?;
-                return end(stream, order.reset);
+                return end(&stream, order.reset);
             }
             // The last line of a chunked body has five bytes; without any of them it is cut.
             Manner::CutEvents => {
                 stream.write_all(&wire[..part(head_ends).min(wire.len() - 5)]).await?;
-                return end(stream, order.reset);
+                return end(&stream, order.reset);
             }
             Manner::BadChunk => {
                 let whole = &wire[..wire.len() - 5];
@@ -293,14 +293,14 @@ async fn converse(mut stream: TcpStream, busy: watch::Sender<usize>, board: Boar
             }
             Manner::WholeClose | Manner::WholeDrop | Manner::UntilClose => {
                 stream.write_all(&wire).await?;
-                return end(stream, false);
+                return end(&stream, false);
             }
             _ => stream.write_all(&wire).await?,
         }
     }
 }
 
-fn end(stream: TcpStream, reset: bool) -> io::Result<()> {
+fn end(stream: &TcpStream, reset: bool) -> io::Result<()> {
     if reset { stream.set_zero_linger() } else { Ok(()) }
 }
 

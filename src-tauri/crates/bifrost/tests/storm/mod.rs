@@ -109,7 +109,7 @@ pub async fn play(seed: u64) -> Result<Counts, String> {
     let mut visits = JoinSet::new();
     let connections = 4 + dice.below(8);
     let mut plan = |connection| -> Vec<Visit> {
-        (0..1 + dice.below(3)).map(|n| Visit::random(&mut dice, format!("c{connection}r{n}"))).collect()
+        (0..=dice.below(3)).map(|n| Visit::random(&mut dice, format!("c{connection}r{n}"))).collect()
     };
     let plans: Vec<Vec<Visit>> = (0..connections).map(&mut plan).collect();
     let spoiled = plans.iter().flatten().any(Visit::spoils);

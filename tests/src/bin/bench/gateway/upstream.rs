@@ -74,11 +74,13 @@ async fn converse(mut stream: TcpStream) -> io::Result<()> {
                 stream.write_all(STREAM).await?;
                 stream.write_all(&chunk(&event(0))).await?;
                 // Until the client hangs up.
-                stream.read(&mut part).await?;
+                let _ = stream.read(&mut part).await?;
                 return Ok(());
             }
             "models" => {
-                stream.write_all(&whole_answer("{\"object\":\"list\",\"data\":[{\"id\":\"bench\"}]}")).await?
+                stream
+                    .write_all(&whole_answer("{\"object\":\"list\",\"data\":[{\"id\":\"bench\"}]}"))
+                    .await?;
             }
             wanted => match wanted.strip_prefix("tokens=").and_then(|n| n.parse::<usize>().ok()) {
                 Some(tokens) => {
