@@ -235,6 +235,7 @@ impl Agent {
 }
 
 async fn converse(mut stream: TcpStream, busy: watch::Sender<usize>, board: Board) -> io::Result<()> {
+    stream.set_nodelay(true)?;
     let mut held = Vec::new();
     loop {
         let head = loop {

@@ -166,7 +166,7 @@ pub async fn converse(
         counts.requests += 1;
         let mut open = match wire.take() {
             Some(open) => open,
-            None => Wire { stream: TcpStream::connect(gateway).await.unwrap(), held: Vec::new() },
+            None => Wire::to(gateway).await,
         };
         let asked = visit.bytes(gateway);
         let sent = match visit.leaves {
@@ -303,6 +303,12 @@ impl Answer {
 }
 
 impl Wire {
+    async fn to(gateway: SocketAddr) -> Self {
+        let stream = TcpStream::connect(gateway).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, held: Vec::new() }
+    }
+
     fn leave(self, reset: bool) {
         if reset {
             let _ = self.stream.set_zero_linger();
