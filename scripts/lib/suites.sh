@@ -66,7 +66,7 @@ run_licences() { node --test scripts/tests/*.test.mjs; }
 suite ui 300
 run_ui() { (cd ui && npm run --silent test); }
 
-[ ! -d ui ] || ! grep -q '"test:browser"' ui/package.json 2>/dev/null || suite browser 600
+[ ! -d ui ] || ! grep -q '"test:browser"' ui/package.json 2>/dev/null || suite browser 1500
 needs_browser() { commands chromium; }
 run_browser() {
     cargo build --locked --workspace --features asgard/browser-host --bin asgard-browser-host

@@ -212,7 +212,6 @@ impl Recorder {
                 }
                 None => self.inner.something.notified().await,
             }
-            let began = Instant::now();
             let _ = timeout(GATHER, self.inner.full.notified()).await;
             if refused.is_none_or(|(again, _)| Instant::now() >= again) {
                 if self.flush().await {
@@ -233,7 +232,7 @@ impl Recorder {
             if looked_at() {
                 tell();
                 // A burst fills batches faster than anybody reads.
-                sleep(GATHER.saturating_sub(began.elapsed())).await;
+                sleep(GATHER).await;
             }
         }
     }
