@@ -11,6 +11,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness")]
 
 mod agent;
+#[path = "../../../domain/tests/simulator/chance.rs"]
+mod chance;
 mod client;
 mod ledger;
 
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use agent::Agent;
+use chance::Chance;
 use client::Visit;
 use ledger::Ledger;
 
@@ -59,21 +62,17 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// Numbers from a seed (SplitMix64, by Steele, Lea and Flood).
+/// Choices from a seed.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Dice(Chance);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Chance::new(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// From 0 on, below `end`.
