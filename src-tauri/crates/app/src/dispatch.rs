@@ -16,7 +16,7 @@ pub(crate) struct Dispatcher {
 #[async_trait]
 impl Dispatch for Dispatcher {
     fn models(&self) -> Arc<[Model]> {
-        gate::models(&self.ctx.state.state())
+        self.ctx.gate.models()
     }
 
     fn admit(&self, presented: &Presented<'_>) -> Result<Client, Refusal> {

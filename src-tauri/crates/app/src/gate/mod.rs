@@ -47,6 +47,8 @@ struct Inner {
 struct Desk {
     schedule: Schedule,
     house: Arc<House>,
+    /// Every agent as `/v1/models` shows it. Asked for at every request, so it is made with the house.
+    models: Arc<[Model]>,
     seats: BTreeMap<Ticket, Seat>,
     next: Ticket,
     /// The runner was told that leases changed, and has not looked yet.
@@ -134,6 +136,12 @@ impl Drop for Queueing {
 }
 
 impl Desk {
+    /// Takes the household as it is now.
+    fn take(&mut self, state: &State) {
+        self.house = Arc::new(house::of(state));
+        self.models = models(state);
+    }
+
     fn somebody_waits_for_it(&self) -> bool {
         let server = |seat: &Seat| self.house.stack.server_of(&seat.wanted.agent).clone();
         self.waking.as_ref().is_some_and(|waking| self.seats.values().any(|seat| server(seat) == *waking))
@@ -144,9 +152,11 @@ impl Gate {
     pub(crate) fn new(state: Loop, recorder: Recorder, kept: Kept, face: Secret) -> (Self, Orders) {
         let (to_do, orders) = mpsc::unbounded_channel();
         let now = Now { steady: std::time::Duration::ZERO, wall: Timestamp::now().as_second() };
+        let seen = state.state();
         let desk = Desk {
             schedule: Schedule::new(kept, now),
-            house: Arc::new(house::of(&state.state())),
+            house: Arc::new(house::of(&seen)),
+            models: models(&seen),
             seats: BTreeMap::new(),
             next: 1,
             told: false,
@@ -177,7 +187,7 @@ impl Gate {
     /// A lease on the agent that is asked for, a place in its queue, or a refusal; at once.
     pub(crate) fn ask(&self, wanted: &Wanted) -> Asked {
         let state = self.0.state.state();
-        let models = models(&state);
+        let models = self.models();
         let Some(model) = bifrost::route(&models, &wanted.model).and_then(|at| models.get(at)) else {
             return Asked::Refused(unknown_model(&models, wanted));
         };
@@ -360,10 +370,19 @@ impl Gate {
         let _ = self.0.to_do.send(what);
     }
 
-    /// Takes the household as it is now.
+    fn take(&self) {
+        let state = self.0.state.state();
+        self.desk().take(&state);
+    }
+
+    /// Every agent as `/v1/models` shows it.
+    pub(crate) fn models(&self) -> Arc<[Model]> {
+        self.desk().models.clone()
+    }
+
+    /// Has the schedule see the household as it is now.
     fn look(&self) {
-        let house = Arc::new(house::of(&self.0.state.state()));
-        self.desk().house = house;
+        self.take();
         self.step(Happening::Looked);
     }
 
@@ -374,7 +393,7 @@ impl Gate {
 
     pub(crate) fn open(&self, agent: &AgentName) {
         // What is asleep by now must not be taken for what was ready before.
-        self.desk().house = Arc::new(house::of(&self.0.state.state()));
+        self.take();
         self.step(Happening::Opened(agent.clone()));
     }
 
@@ -420,8 +439,7 @@ fn order_for(order: &Order) -> Option<Ticket> {
     }
 }
 
-/// Every agent as `/v1/models` shows it.
-pub(crate) fn models(state: &State) -> Arc<[Model]> {
+fn models(state: &State) -> Arc<[Model]> {
     state
         .stack
         .agents

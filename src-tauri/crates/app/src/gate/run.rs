@@ -149,7 +149,7 @@ impl Gate {
         // What it did is in the state by now; the schedule judges by that.
         {
             let mut desk = self.desk();
-            desk.house = std::sync::Arc::new(super::house::of(&self.0.state.state()));
+            desk.take(&self.0.state.state());
             desk.waking = None;
         }
         self.step(Happening::WishEnded(end));
