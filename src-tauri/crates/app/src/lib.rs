@@ -10,6 +10,7 @@
 //! Deliberately absent: sockets of faces, words of commands, the tray. Those belong to the programs.
 
 mod activity;
+mod agent_live;
 mod bench;
 mod carry;
 mod chat;
