@@ -22,6 +22,7 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         )),
         // Run by the window's own dialogs, outside of what the page can draw.
         Request::Import(_)
+        | Request::ImportModel(_)
         | Request::ConfirmStack(_)
         | Request::StopNeighbour(_)
         | Request::WriteToolConfig(_) => Err(by_dialog()),
@@ -42,6 +43,26 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::ApplySuggestion(_)
         | Request::LaunchPreview(_)
         | Request::Estimate(_)
+        | Request::CuratedModels(_)
+        | Request::ModelInfo(_)
+        | Request::HubAccount(_)
+        | Request::SetHubToken(_)
+        | Request::RemoveHubToken(_)
+        | Request::CheckHubToken(_)
+        | Request::Pull(_)
+        | Request::Downloads(_)
+        | Request::Download(_)
+        | Request::PauseDownload(_)
+        | Request::ResumeDownload(_)
+        | Request::CancelDownload(_)
+        | Request::ForgetDownload(_)
+        | Request::LimitDownloads(_)
+        | Request::InstalledModels(_)
+        | Request::RemoveModel(_)
+        | Request::AssignPreview(_)
+        | Request::Assign(_)
+        | Request::FirstRun(_)
+        | Request::FinishFirstRun(_)
         | Request::Cancel(_)
         | Request::Health(_)
         | Request::Logs(_)
@@ -113,7 +134,9 @@ pub(crate) fn stream(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Streamed::Send(_)
         | Streamed::Retry(_)
         | Streamed::FollowReply(_)
-        | Streamed::Bench(_) => Ok(()),
+        | Streamed::Bench(_)
+        | Streamed::SearchModels(_)
+        | Streamed::VerifyModel(_) => Ok(()),
     }
 }
 

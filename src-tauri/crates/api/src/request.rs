@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::{
-    activity, agents, chat, doctor, gateway, history, images, models, neighbours, plans, settings, stacks,
-    status, tools,
+    activity, agents, assign, chat, doctor, downloads, gateway, history, hub, images, installed, models,
+    neighbours, plans, settings, stacks, status, tools,
 };
 
 /// Writes the enum, the map from request to response for TypeScript, and the names.
@@ -61,6 +61,40 @@ requests! {
     LaunchPreview(agents::AgentRequest) -> agents::LaunchPreview;
     /// What a model takes, and where it would fit.
     Estimate(models::EstimateRequest) -> models::Estimate;
+    /// The models that the shipped presets name; no network is asked.
+    CuratedModels(status::Nothing) -> hub::CuratedModels;
+    /// A repository of the Hub, its files, and which of its variants run here.
+    ModelInfo(hub::RepoRequest) -> hub::ModelInfo;
+    /// The Hub's account, as it was known last.
+    HubAccount(status::Nothing) -> hub::HubAccount;
+    /// Keep a token, and ask the Hub whose it is. One that the Hub does not take is not kept.
+    SetHubToken(hub::TokenRequest) -> hub::HubAccount;
+    RemoveHubToken(status::Nothing) -> hub::HubAccount;
+    /// Ask the Hub again.
+    CheckHubToken(status::Nothing) -> hub::HubAccount;
+    /// Put a repository, or one variant of it, into the queue of downloads. One that is there already is taken up.
+    Pull(downloads::PullRequest) -> downloads::Download;
+    Downloads(status::Nothing) -> downloads::Downloads;
+    /// One download with its files.
+    Download(downloads::DownloadRequest) -> downloads::DownloadDetail;
+    PauseDownload(downloads::DownloadsRequest) -> downloads::Downloads;
+    ResumeDownload(downloads::DownloadsRequest) -> downloads::Downloads;
+    CancelDownload(downloads::CancelDownloadRequest) -> downloads::Downloads;
+    /// Take one that ended out of the list; no file goes.
+    ForgetDownload(downloads::DownloadRequest) -> downloads::Downloads;
+    LimitDownloads(downloads::DownloadLimitRequest) -> downloads::Downloads;
+    /// What is in the cache.
+    InstalledModels(status::Nothing) -> installed::InstalledModels;
+    /// Delete a model that nobody uses.
+    RemoveModel(installed::RemoveModelRequest) -> installed::RemovedModel;
+    /// Take a folder or a GGUF file into the cache; the original stays.
+    ImportModel(installed::ImportModelRequest) -> installed::InstalledModel;
+    /// What a model would come to as an agent's; nothing is written.
+    AssignPreview(assign::AssignRequest) -> assign::AssignPreview;
+    /// Write it to the stack file; nothing is restarted by it.
+    Assign(assign::AssignRequest) -> stacks::Edited;
+    FirstRun(status::Nothing) -> assign::FirstRun;
+    FinishFirstRun(assign::FinishFirstRunRequest) -> assign::FirstRun;
     /// Cancel what is under way and put back what ran before.
     Cancel(status::Nothing) -> status::Nothing;
     /// Ask every agent that is awake (deep: for a streamed answer and a tool call).
@@ -165,4 +199,8 @@ requests! {
     FollowReply(chat::ConversationRequest) -> chat::ReplyChunk;
     /// Ask an agent that is awake five short prompts, one line each, then one with the medians.
     Bench(tools::BenchRequest) -> tools::BenchLine;
+    /// Search the Hub: a page, then each of its models again when it was looked at.
+    SearchModels(hub::SearchRequest) -> hub::SearchChunk;
+    /// Hash an installed model again.
+    VerifyModel(installed::InstalledRequest) -> installed::VerifyProgress;
 }

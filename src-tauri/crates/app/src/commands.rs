@@ -28,8 +28,8 @@ use crate::stack_watch;
 use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
-    bench, doctor, editing, estimating, gateway_settings, health, history, images, keys, neighbours, record,
-    stacks, tools, view, what_if, yielding,
+    account, assigning, bench, discover, doctor, downloads, editing, estimating, first_run, gateway_settings,
+    health, history, images, installed, keys, neighbours, record, stacks, tools, view, what_if, yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -112,6 +112,27 @@ impl App {
                 let situation = Situation { pools: state.pools.clone(), ..Situation::default() };
                 json(estimating::answer(&described, &asked, Some((&state.stack, &situation)))?)
             }
+            Request::CuratedModels(_) => json(discover::curated(ctx)),
+            Request::ModelInfo(asked) => json(discover::info(ctx, &asked).await?),
+            Request::HubAccount(_) => json(account::account(ctx).await),
+            Request::SetHubToken(asked) => json(account::set(ctx, asked.token).await?),
+            Request::RemoveHubToken(_) => json(account::remove(ctx).await?),
+            Request::CheckHubToken(_) => json(account::check(ctx).await?),
+            Request::Pull(asked) => json(downloads::pull(ctx, &asked).await?),
+            Request::Downloads(_) => json(downloads::list(ctx)),
+            Request::Download(asked) => json(downloads::detail(ctx, &asked.id)?),
+            Request::PauseDownload(asked) => json(downloads::pause(ctx, asked.id.as_deref()).await?),
+            Request::ResumeDownload(asked) => json(downloads::resume(ctx, asked.id.as_deref()).await?),
+            Request::CancelDownload(asked) => json(downloads::cancel(ctx, &asked).await?),
+            Request::ForgetDownload(asked) => json(downloads::forget(ctx, &asked.id).await?),
+            Request::LimitDownloads(asked) => json(downloads::limit(ctx, asked.bytes_per_second).await?),
+            Request::InstalledModels(_) => json(installed::list(ctx).await?),
+            Request::RemoveModel(asked) => json(installed::remove(ctx, &asked).await?),
+            Request::ImportModel(asked) => json(installed::import(ctx, &asked).await?),
+            Request::AssignPreview(asked) => json(assigning::preview(ctx, &asked).await?),
+            Request::Assign(asked) => json(assigning::assign(ctx, &asked).await?),
+            Request::FirstRun(_) => json(first_run::first_run(ctx).await?),
+            Request::FinishFirstRun(asked) => json(first_run::finish(ctx, &asked).await?),
             Request::Cancel(_) => {
                 ctx.state.cancel().await?;
                 json(Nothing {})
@@ -222,7 +243,17 @@ impl App {
     }
 
     pub fn is_stream(cmd: &str) -> bool {
-        matches!(cmd, "watch" | "follow_logs" | "send" | "retry" | "follow_reply" | "bench")
+        matches!(
+            cmd,
+            "watch"
+                | "follow_logs"
+                | "send"
+                | "retry"
+                | "follow_reply"
+                | "bench"
+                | "search_models"
+                | "verify_model"
+        )
     }
 
     /// Answers a request with chunks until it ends, or until nobody receives them.
@@ -250,6 +281,8 @@ impl App {
             Streamed::Retry(asked) => chat::retry(ctx, &self.replies, asked.conversation, out).await,
             Streamed::FollowReply(asked) => chat::follow(ctx, &self.replies, asked.conversation, out).await,
             Streamed::Bench(asked) => bench::bench(ctx, &asked, out).await,
+            Streamed::SearchModels(asked) => discover::search(ctx, &asked, out).await,
+            Streamed::VerifyModel(asked) => installed::verify(ctx, &asked.id, out).await,
         }
     }
 

@@ -9,18 +9,23 @@
 //!
 //! Deliberately absent: sockets of faces, words of commands, the tray. Those belong to the programs.
 
+mod account;
 mod activity;
 mod agent_live;
+mod assigning;
 mod bench;
 mod carry;
 mod chat;
 mod commands;
+mod discover;
 mod dispatch;
 mod doctor;
+mod downloads;
 mod editing;
 mod errand;
 mod estimating;
 mod event;
+mod first_run;
 mod gate;
 mod gateway;
 mod gateway_settings;
@@ -28,6 +33,7 @@ mod health;
 mod here;
 mod history;
 mod images;
+mod installed;
 mod keys;
 mod learning;
 mod neighbour_view;

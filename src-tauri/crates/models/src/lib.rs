@@ -6,7 +6,9 @@
 pub mod cache;
 pub mod config;
 pub mod describe;
+pub mod download;
 pub mod gguf;
+pub mod hub;
 pub mod safetensors;
 
 use std::path::Path;

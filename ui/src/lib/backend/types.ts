@@ -225,6 +225,620 @@ suggestions: Array<Suggestion>, };
 
 export type ClaimParts = { weights_bytes: number, kv_bytes: number, overhead_bytes: number, };
 
+export type SearchSort = "trending" | "downloads" | "likes" | "updated";
+
+export type SearchRequest = { text: string, 
+/**
+ * "vllm" or "llama.cpp"; both where null.
+ */
+backend: string | null, 
+/**
+ * "awq", "gptq", "gguf", "bf16", …; any where null.
+ */
+quantization: string | null, 
+/**
+ * Only what is not known to fail on this machine's GPU.
+ */
+works_here: boolean, 
+/**
+ * Only what fits beside a profile or alone.
+ */
+fits: boolean, open_licence: boolean, sort: SearchSort, 
+/**
+ * Of the page before; null for the first.
+ */
+cursor: string | null, };
+
+export type SearchChunk = { "kind": "page", models: Array<HubModel>, 
+/**
+ * For the next page; null at the end.
+ */
+cursor: string | null, 
+/**
+ * What it is checked for: "gfx1151". Null where the GPU is not one that something is known of.
+ */
+checked_for: string | null, 
+/**
+ * Where it comes from: "Hugging Face", or the mirror's host.
+ */
+from: string, } | { "kind": "model", model: HubModel, };
+
+export type CuratedModels = { models: Array<HubModel>, checked_for: string | null, };
+
+export type Gate = "open" | "auto" | "manual";
+
+export type HubModel = { 
+/**
+ * "Qwen/Qwen2.5-14B-Instruct-AWQ".
+ */
+repo: string, 
+/**
+ * For a person: "Qwen2.5 14B Instruct".
+ */
+title: string, 
+/**
+ * One sentence of ours on what it is: "Mixture of experts, 3B active. Long context, fast for its size."
+ */
+summary: string, 
+/**
+ * As the Hub has it: "apache-2.0".
+ */
+licence: string | null, 
+/**
+ * "Apache 2.0".
+ */
+licence_title: string | null, open_licence: boolean | null, gated: Gate, private: boolean, downloads: number | null, likes: number | null, 
+/**
+ * RFC 3339.
+ */
+last_modified: string | null, 
+/**
+ * Presets that name it, and their agents: "strix-halo: Thor and Frigga".
+ */
+curated_for: Array<string>, 
+/**
+ * Pinned when it was resolved; null before.
+ */
+commit: string | null, 
+/**
+ * Whether the files were looked at; before that `variants` is empty, or what is known of a curated one.
+ */
+detailed: boolean, variants: Array<Variant>, 
+/**
+ * The id of the variant that suits this machine best; null where none runs here.
+ */
+best: string | null, 
+/**
+ * Whether the request's filters let it through; null until the files were looked at.
+ */
+matches: boolean | null, 
+/**
+ * Why the files could not be looked at, and what helps.
+ */
+problem: HubProblem | null, };
+
+export type Variant = { 
+/**
+ * "all", or the GGUF's own word: "Q4_K_M". Unique in its repository.
+ */
+id: string, 
+/**
+ * "AWQ 4-bit", "Q4_K_M".
+ */
+title: string, 
+/**
+ * "vllm" or "llama.cpp"; null: nothing here runs it.
+ */
+backend: string | null, quantization: string | null, 
+/**
+ * What an agent's `model` would say: the repository, or OWNER/NAME/FILE.gguf.
+ */
+model: string, 
+/**
+ * Paths in the repository, those that are fetched.
+ */
+files: Array<string>, download_bytes: number, 
+/**
+ * All that it takes of memory at `context` and one sequence; null where it is not known.
+ */
+memory_bytes: number | null, weights_bytes: number | null, 
+/**
+ * Tokens that `memory_bytes` is for.
+ */
+context: number | null, max_context: number | null, 
+/**
+ * All of them, and those that a token goes through.
+ */
+parameters: number | null, active_parameters: number | null, 
+/**
+ * Memory bandwidth over active bytes: an estimate, an upper bound. Null where either is not known.
+ */
+tokens_per_second: number | null, fit: Fit, 
+/**
+ * What is known not to work with it on this GPU.
+ */
+troubles: Array<Trouble>, 
+/**
+ * Why it cannot be fetched at all, and what to choose instead: a file over 50 GB, a hostile path.
+ */
+refused: HubProblem | null, 
+/**
+ * All its files are in the cache.
+ */
+installed: boolean, };
+
+export type FitKind = "fits" | "less_context" | "alone" | "never" | "unknown";
+
+export type Fit = { kind: FitKind, 
+/**
+ * "Fits beside standard and heimdall", "Too large for every profile, by 5.4 GB or more".
+ */
+words: string, 
+/**
+ * In the stack's order, at last alone (`profile` null).
+ */
+profiles: Array<ProfileFit>, };
+
+export type ProfileFitKind = "in_profile" | "fits" | "less_context" | "no";
+
+export type ProfileFit = { 
+/**
+ * Null: with nobody else awake.
+ */
+profile: string | null, kind: ProfileFitKind, 
+/**
+ * The longest context that fits, in tokens, at one sequence; null where none does.
+ */
+context: number | null, 
+/**
+ * Bytes left at the peak where it fits, bytes short (negative) where it does not.
+ */
+spare_bytes: number | null, 
+/**
+ * "7.6 GB to spare", "42.4 GB short".
+ */
+reason: string, };
+
+export type Trouble = { 
+/**
+ * "crashes", "loses accuracy", "is slow", …
+ */
+verdict: string, 
+/**
+ * Whether it is known not to run at all.
+ */
+fatal: boolean, message: string, source: string, date: string, };
+
+export type RepoRequest = { repo: string, 
+/**
+ * "main" where null.
+ */
+revision: string | null, };
+
+export type ModelInfo = { model: HubModel, 
+/**
+ * At most 2,000 of them, in the repository's order.
+ */
+files: Array<RepoFile>, file_count: number, total_bytes: number, 
+/**
+ * The model card's text, at most 100,000 characters; hostile.
+ */
+card: string | null, 
+/**
+ * Its page, for a browser.
+ */
+page: string, };
+
+export type RepoFile = { path: string, bytes: number, 
+/**
+ * Null where the Hub has only the git hash.
+ */
+sha256: string | null, };
+
+export type HubProblem = { message: string, next: string, remedy: Remedy | null, 
+/**
+ * The page that helps: where the licence is accepted, or access is asked for.
+ */
+page: string | null, };
+
+export type HubAccount = { 
+/**
+ * "https://huggingface.co".
+ */
+endpoint: string, 
+/**
+ * Where the token is; null where there is none.
+ */
+token: TokenPlace | null, 
+/**
+ * Whose token it is, as the Hub said last.
+ */
+user: string | null, 
+/**
+ * "read", "write", "fine-grained".
+ */
+role: string | null, 
+/**
+ * RFC 3339.
+ */
+checked: string | null, problem: HubProblem | null, };
+
+export type TokenPlace = "keyring" | "file" | "environment" | "client_file";
+
+export type TokenRequest = { token: TokenText, };
+
+export type TokenText = string;
+
+export type PullRequest = { repo: string, 
+/**
+ * "main" where null; pinned to the commit that it is when it is first resolved.
+ */
+revision: string | null, 
+/**
+ * A variant's id ("Q4_K_M"); null: what a server needs of the repository, and of several GGUF files the best here.
+ */
+variant: string | null, 
+/**
+ * Paths or globs in the repository; where there are any they count instead of the variant.
+ */
+files: Array<string>, };
+
+export type DownloadRequest = { id: string, };
+
+export type DownloadsRequest = { id: string | null, };
+
+export type CancelDownloadRequest = { id: string, 
+/**
+ * Leave what has arrived for a later try; else it is deleted.
+ */
+keep: boolean, };
+
+export type DownloadLimitRequest = { 
+/**
+ * Bytes a second over all downloads; null: as fast as it goes.
+ */
+bytes_per_second: number | null, };
+
+export type Downloads = { downloads: Array<Download>, 
+/**
+ * Over all of them.
+ */
+bytes_per_second: number | null, seconds_left: number | null, 
+/**
+ * The person has paused them all.
+ */
+paused: boolean, limit_bytes_per_second: number | null, 
+/**
+ * Free on the disk of the cache.
+ */
+free_bytes: number | null, 
+/**
+ * What unfinished downloads hold there.
+ */
+partial_bytes: number, 
+/**
+ * Partial files of downloads that nobody took up again are deleted after so many days.
+ */
+partial_days: number, 
+/**
+ * The profile that is started once what it needs is here; null: none.
+ */
+then_start: string | null, };
+
+export type DownloadState = "queued" | "resolving" | "running" | "verifying" | "paused" | "waiting" | "failed" | "done";
+
+export type Remedy = "add_token" | "change_token" | "accept_licence" | "ask_for_access" | "try_again" | "free_disk" | "choose_other" | "fix_owner";
+
+export type Download = { id: string, repo: string, 
+/**
+ * As asked for.
+ */
+revision: string, 
+/**
+ * What it is pinned to; null before it is resolved.
+ */
+commit: string | null, variant: string | null, 
+/**
+ * What an agent's `model` would say of it.
+ */
+model: string, title: string, state: DownloadState, 
+/**
+ * "Waiting for 1 download", "The Hub asks to wait 55 s".
+ */
+detail: string | null, total_bytes: number | null, done_bytes: number, 
+/**
+ * Of `done_bytes`, hashed and found right so far.
+ */
+verified_bytes: number, 
+/**
+ * Bytes that came over the network in this and earlier attempts; more than `done_bytes` where some came twice.
+ */
+fetched_bytes: number, bytes_per_second: number | null, seconds_left: number | null, connections: number, files_total: number | null, files_done: number, problem: HubProblem | null, 
+/**
+ * RFC 3339.
+ */
+added: string, finished: string | null, };
+
+export type DownloadDetail = { download: Download, 
+/**
+ * At most 2,000 of them, those under way first.
+ */
+files: Array<DownloadFile>, };
+
+export type DownloadFile = { path: string, total_bytes: number, done_bytes: number, verified_bytes: number, bytes_per_second: number | null, seconds_left: number | null, connections: number, done: boolean, };
+
+export type InstalledModels = { 
+/**
+ * By name.
+ */
+models: Array<InstalledModel>, 
+/**
+ * The `hub` folder.
+ */
+path: string, 
+/**
+ * What the cache really holds; shared blobs counted once.
+ */
+held_bytes: number, free_bytes: number | null, 
+/**
+ * Why nothing can be written there, in a sentence; null where it can.
+ */
+read_only: string | null, 
+/**
+ * What there is besides models (data sets, folders that are none): a sentence each.
+ */
+notes: Array<string>, };
+
+export type InstalledModel = { 
+/**
+ * For requests; unique in the list.
+ */
+id: string, 
+/**
+ * What an agent's `model` says of it.
+ */
+model: string, repo: string, title: string, commit: string, 
+/**
+ * Branches and tags that point to the commit.
+ */
+revisions: Array<string>, 
+/**
+ * The folder or file.
+ */
+path: string, 
+/**
+ * What its removal would free.
+ */
+held_bytes: number, 
+/**
+ * What it shares with other snapshots besides.
+ */
+shared_bytes: number, files: number, backend: string | null, 
+/**
+ * "AWQ 4-bit".
+ */
+quantization: string | null, architecture: string | null, max_context: number | null, licence: string | null, licence_title: string | null, used_by: Array<ModelUser>, 
+/**
+ * Presets that name it.
+ */
+presets: Array<string>, complete: boolean, 
+/**
+ * What is missing or wrong.
+ */
+problem: string | null, 
+/**
+ * When its hashes were last compared and right, RFC 3339.
+ */
+verified: string | null, 
+/**
+ * Files that others own and this user cannot change: what that is, and the command that mends it.
+ */
+owner: OwnerProblem | null, weights_bytes: number | null, 
+/**
+ * At `context` and one sequence.
+ */
+memory_bytes: number | null, context: number | null, fit: Fit, tokens_per_second: number | null, 
+/**
+ * The download that brings the rest of it, where one is in the queue.
+ */
+download: string | null, };
+
+export type ModelUser = { agent: string, display_name: string, awake: boolean, };
+
+export type OwnerProblem = { message: string, command: string, };
+
+export type InstalledRequest = { id: string, };
+
+export type VerifyProgress = { file: string, done_bytes: number, total_bytes: number, done: boolean, 
+/**
+ * Files whose content is not what their name says, or that cannot be read; at the end.
+ */
+damaged: Array<string>, 
+/**
+ * Files that nothing is known of to compare with.
+ */
+unknown: Array<string>, };
+
+export type RemoveModelRequest = { id: string, 
+/**
+ * Say what would go, and delete nothing.
+ */
+dry_run: boolean, 
+/**
+ * Also where an agent is set to it, as long as it sleeps.
+ */
+even_if_configured: boolean, };
+
+export type RemovedModel = { removed: boolean, freed_bytes: number, files: number, 
+/**
+ * Why it is kept: who uses it.
+ */
+protected: string | null, users: Array<ModelUser>, };
+
+export type ImportModelRequest = { 
+/**
+ * A folder with a config.json and weights, or a GGUF file. A whole path.
+ */
+path: string, 
+/**
+ * "organisation/name" under which it is to be found; made from the file's name where null.
+ */
+repo: string | null, };
+
+export type AssignRequest = { 
+/**
+ * Of the stack file's text that the choice was made on.
+ */
+hash: string, agent: string, 
+/**
+ * Makes an agent of that name; null: it exists.
+ */
+new: NewAgent | null, 
+/**
+ * What the stack file will say: a repository, OWNER/NAME/FILE.gguf, or the whole path of a GGUF file.
+ */
+model: string, 
+/**
+ * The commit; null: "main".
+ */
+revision: string | null, 
+/**
+ * "vllm" or "llama.cpp"; found out from the model where null.
+ */
+backend: string | null, 
+/**
+ * Tokens; the model's limit, at most 32K, where null.
+ */
+context: number | null, sequences: number | null, 
+/**
+ * "auto", "fp8", "q8_0", …
+ */
+kv_dtype: string | null, 
+/**
+ * Bytes of KV cache; what `sequences` full contexts take where null.
+ */
+kv_cache_bytes: number | null, 
+/**
+ * The profiles that it shall be in; as they are where null.
+ */
+profiles: Array<string> | null, 
+/**
+ * The profile whose memory is shown.
+ */
+beside: string | null, };
+
+export type NewAgent = { title: string | null, 
+/**
+ * A rune's name or one letter.
+ */
+glyph: string | null, color: string | null, 
+/**
+ * The next free one where null.
+ */
+port: number | null, };
+
+export type AssignPreview = { 
+/**
+ * What is in force with it.
+ */
+context: number, max_context: number | null, 
+/**
+ * The longest context that fits `beside` with these sequences; null where none does.
+ */
+longest_context: number | null, sequences: number, kv_dtype: string, 
+/**
+ * KV types that this server and GPU take, each with what is known of it.
+ */
+kv_dtypes: Array<KvChoice>, backend: string, weights_bytes: number, kv_bytes: number, overhead_bytes: number, total_bytes: number, kv_bytes_per_token: number | null, 
+/**
+ * How the figures are known: "exact", "computed", "bound", "unknown".
+ */
+certainty: string, 
+/**
+ * The pools under `beside` (or with nobody else awake).
+ */
+pools: Array<PlanPool>, 
+/**
+ * The check against every profile.
+ */
+profiles: Array<ProfileForm>, 
+/**
+ * The keys that would be written; null takes one away.
+ */
+keys: { [key: string]: StackValue | null }, launch: LaunchPreview | null, problems: Array<StackProblem>, notes: Array<string>, 
+/**
+ * It runs and would have to be started again for this to count.
+ */
+restart: boolean, 
+/**
+ * Memory that its model was seen to take at other starts: nothing is known yet where null.
+ */
+learned_bytes: number | null, };
+
+export type KvChoice = { name: string, title: string, warning: string | null, };
+
+export type FirstRun = { 
+/**
+ * Whether the window should offer it: no stack file was ever written, and nobody has skipped it.
+ */
+due: boolean, engine: FirstEngine, 
+/**
+ * The preset that suits the machine, and its title.
+ */
+preset: string | null, machine: string, gpu: string | null, 
+/**
+ * Bytes, of the pool that agents live in.
+ */
+capacity_bytes: number | null, limit_bytes: number | null, 
+/**
+ * Bounds of a limit that may be chosen.
+ */
+least_limit_bytes: number | null, most_limit_bytes: number | null, other_bytes: number | null, 
+/**
+ * Of the base profile first.
+ */
+models: Array<FirstModel>, image: FirstImage | null, free_bytes: number | null, base: string, };
+
+export type FirstEngine = { found: boolean, 
+/**
+ * "Docker 27.3".
+ */
+title: string, problem: string | null, next: string | null, 
+/**
+ * A whole command for a shell, where one helps.
+ */
+command: string | null, 
+/**
+ * Checks of readiness that are not passed, a sentence each.
+ */
+advice: Array<string>, };
+
+export type FirstModel = { model: HubModel, agents: Array<string>, bytes: number | null, 
+/**
+ * Proposed: the base profile needs it.
+ */
+chosen: boolean, installed: boolean, };
+
+export type FirstImage = { reference: string, bytes: number | null, present: boolean, };
+
+export type FinishFirstRunRequest = { 
+/**
+ * Take this preset; null: the stack stays.
+ */
+preset: string | null, limit_bytes: number | null, 
+/**
+ * Repositories to fetch.
+ */
+models: Array<string>, 
+/**
+ * Start the base profile when all of them are here.
+ */
+start: boolean, 
+/**
+ * Nothing of all this: it is not offered again.
+ */
+skip: boolean, };
+
 export type PlanRequest = { 
 /**
  * Exactly one of the two.
@@ -1207,6 +1821,27 @@ export interface Calls {
   apply_suggestion: [SuggestionRequest, Edited];
   launch_preview: [AgentRequest, LaunchPreview];
   estimate: [EstimateRequest, Estimate];
+  curated_models: [Nothing, CuratedModels];
+  model_info: [RepoRequest, ModelInfo];
+  hub_account: [Nothing, HubAccount];
+  set_hub_token: [TokenRequest, HubAccount];
+  remove_hub_token: [Nothing, HubAccount];
+  check_hub_token: [Nothing, HubAccount];
+  pull: [PullRequest, Download];
+  downloads: [Nothing, Downloads];
+  download: [DownloadRequest, DownloadDetail];
+  pause_download: [DownloadsRequest, Downloads];
+  resume_download: [DownloadsRequest, Downloads];
+  cancel_download: [CancelDownloadRequest, Downloads];
+  forget_download: [DownloadRequest, Downloads];
+  limit_downloads: [DownloadLimitRequest, Downloads];
+  installed_models: [Nothing, InstalledModels];
+  remove_model: [RemoveModelRequest, RemovedModel];
+  import_model: [ImportModelRequest, InstalledModel];
+  assign_preview: [AssignRequest, AssignPreview];
+  assign: [AssignRequest, Edited];
+  first_run: [Nothing, FirstRun];
+  finish_first_run: [FinishFirstRunRequest, FirstRun];
   cancel: [Nothing, Nothing];
   health: [HealthRequest, Health];
   logs: [LogsRequest, LogTail];
@@ -1267,4 +1902,6 @@ export interface Streams {
   retry: [ConversationRequest, ReplyChunk];
   follow_reply: [ConversationRequest, ReplyChunk];
   bench: [BenchRequest, BenchLine];
+  search_models: [SearchRequest, SearchChunk];
+  verify_model: [InstalledRequest, VerifyProgress];
 }

@@ -3,11 +3,15 @@
 
 pub mod activity;
 pub mod agents;
+pub mod assign;
 pub mod chat;
 pub mod doctor;
+pub mod downloads;
 pub mod gateway;
 pub mod history;
+pub mod hub;
 pub mod images;
+pub mod installed;
 pub mod models;
 pub mod neighbours;
 pub mod plans;

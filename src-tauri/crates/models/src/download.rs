@@ -1,0 +1,1 @@
+//! Downloads into the Hugging Face cache: resumable at every byte, verified while they arrive.
