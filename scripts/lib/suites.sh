@@ -49,7 +49,8 @@ run_rust() {
             targets+=(--test "$(basename "$file" .rs)")
         fi
     done
-    cargo test --locked --workspace --lib --bins "${targets[@]}"
+    # To the end, whatever fails: a run tells of every failure at once.
+    cargo test --locked --workspace --no-fail-fast --lib --bins "${targets[@]}"
     # Examples in the documentation; there is one build of its own for each, so they are few.
     cargo test --locked --workspace --doc
 }

@@ -47,6 +47,8 @@ async fn memory_does_not_grow_with_answers() {
     assert_eq!(rig.returned().await, "lease");
     let record = rig.fake.records.lock().unwrap().remove(0);
     assert_eq!(record.completion_tokens, Some(200_000));
+    // Else the next request would come on this connection again.
+    drop((client, agent));
 
     // A picture of 50 MB on its way in, as text; the agent reads it piece by piece.
     let picture = vec![b'x'; 1 << 20];

@@ -46,7 +46,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!((thor.drain, thor.load_timeout), (Duration::from_mins(1), Duration::from_mins(30)));
     assert_eq!((thor.ttl, thor.min_residency, thor.pinned), (None, Duration::ZERO, false));
     assert_eq!(stack.gateway.listen.to_string(), "127.0.0.1:8899");
-    assert_eq!(stack.gateway.max_body, 64 << 20);
+    assert_eq!(stack.gateway.max_body, 96 << 20);
     let whole = |i: usize| format!("{:.1}", stack.agents[i].claim_in(Bytes::ZERO).0 as f64 / GIB as f64);
     assert_eq!([whole(0), whole(1), whole(2)], ["25.3", "62.0", "12.7"]);
 }

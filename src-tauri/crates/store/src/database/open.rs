@@ -13,7 +13,7 @@ use crate::atomic;
 
 /// One entry for each version; entry n brings a database from version n to n + 1. Entries are never changed once
 /// they were released.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE conversations (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

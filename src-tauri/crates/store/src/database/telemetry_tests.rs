@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
+use super::open::MIGRATIONS;
 use super::*;
 
 const GB: u64 = 1 << 30;
@@ -263,16 +264,12 @@ fn a_year_of_six_agents_stays_below_40_mb() {
 fn a_database_from_before_keeps_what_it_had() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("asgard.db");
-    {
-        let mut db = Database::open(&path).unwrap().database;
-        db.add_event(at(0), Severity::Info, Some("thor"), "Thor ready in 9 s").unwrap();
-    }
     // As the version before left it.
     let before = Connection::open(&path).unwrap();
-    let tables = "DROP TABLE telemetry_series; DROP TABLE telemetry_raw; DROP TABLE telemetry_minutes;
-                  DROP TABLE telemetry_hours; DROP TABLE telemetry_rolled;";
-    before.execute_batch(tables).unwrap();
+    before.execute_batch(&MIGRATIONS[..3].concat()).unwrap();
     before.pragma_update(None, "user_version", 3).unwrap();
+    let event = "INSERT INTO events (time, severity, agent, message) VALUES (?1, 'info', 'thor', 'Thor ready in 9 s')";
+    before.execute(event, [at(0).as_millisecond()]).unwrap();
     drop(before);
     assert!(
         Database::open_to_read(&path).unwrap().is_none(),
