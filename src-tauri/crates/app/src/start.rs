@@ -53,6 +53,8 @@ pub struct Options {
     pub exe: PathBuf,
     /// Started by the desktop after login.
     pub after_login: bool,
+    /// `HF_TOKEN`, which is not in `env`.
+    pub hub_token: Option<domain::secret::Secret>,
 }
 
 /// Why the controller could not start.
@@ -183,6 +185,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         .pool_idle_timeout(Duration::from_secs(5))
         .build()
         .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;
+    let hub = hub_access(&options, &paths)?;
     let pins = crate::images::Pins::load(&opened.database.images().unwrap_or_default());
     let secrets = store::secrets::Secrets::open(&paths);
     let containers = ContainerEngine::connect(&identity, &|name| options.env.get(name).cloned()).await;
@@ -203,6 +206,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         keys: RwLock::default(),
         pins,
         secrets,
+        hub,
         machine: options.machine(),
         identity,
         listen,
@@ -332,6 +336,19 @@ async fn recall(world: &Arc<World>, state: &mut State) {
     state.start_seconds.extend(starts);
     let profile = profile.as_ref().and_then(|v| v.as_str()).filter(|p| state.stack.profile(p).is_some());
     state.profile = profile.map(ToOwned::to_owned);
+}
+
+/// The Hub that is named, or Hugging Face's.
+fn hub_access(options: &Options, paths: &Paths) -> Result<crate::account::Access, StartError> {
+    let endpoint =
+        options.var("HF_ENDPOINT").unwrap_or("https://huggingface.co").trim_end_matches('/').to_owned();
+    let http = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;
+    let hub = models::hub::Hub { endpoint, token: None, http };
+    Ok(crate::account::Access::new(hub, options.hub_token.clone(), Some(paths.client_token.clone())))
 }
 
 /// `BIFROST_PORT` keeps its name from the earlier Bifrost.

@@ -72,6 +72,8 @@ pub(crate) struct World {
     /// Which digests the stack's image tags stand for.
     pub(crate) pins: Pins,
     pub(crate) secrets: Secrets,
+    /// The Hub that models come from.
+    pub(crate) hub: crate::account::Access,
     pub(crate) machine: Machine,
     /// How long memory may take to come back after a stop.
     pub(crate) memory_patience: Duration,

@@ -22,7 +22,15 @@ pub(crate) fn ready_paths(rehearsal: bool) -> Result<Paths, ApiError> {
 }
 
 pub(crate) fn options(paths: Paths, rehearsal: bool, after_login: bool) -> Result<app::Options, ApiError> {
-    Ok(app::Options { paths, rehearsal, env: variables(), exe: own_path()?, after_login })
+    let hub_token = std::env::var("HF_TOKEN").ok().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    Ok(app::Options {
+        paths,
+        rehearsal,
+        env: variables(),
+        exe: own_path()?,
+        after_login,
+        hub_token: hub_token.map(domain::secret::Secret::new),
+    })
 }
 
 /// This program's own file: the one that plays the model servers of a rehearsal.

@@ -81,7 +81,8 @@ mod tests {
             state: folder.clone(),
             cache: folder.clone(),
             runtime: folder.clone(),
-            hub: folder,
+            hub: folder.clone(),
+            client_token: folder,
             rehearsal: false,
         }
     }

@@ -25,6 +25,8 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// The `hub` folder of the Hugging Face cache.
     pub hub: PathBuf,
+    /// Where the Hub's own client keeps its token.
+    pub client_token: PathBuf,
     pub rehearsal: bool,
 }
 
@@ -86,7 +88,13 @@ impl Paths {
             config: base("XDG_CONFIG_HOME", ".config")?.join(own),
             data: base("XDG_DATA_HOME", ".local/share")?.join(own),
             state: state_base.join(own),
-            hub: hub(env, home.as_deref(), &cache_base),
+            hub: if rehearsal {
+                played_hub(env, home.as_deref())
+                    .unwrap_or_else(|| cache_base.join(own).join("huggingface/hub"))
+            } else {
+                hub(env, home.as_deref(), &cache_base)
+            },
+            client_token: client_token(env, home.as_deref(), &cache_base),
             cache: cache_base.join(own),
             runtime,
             rehearsal,
@@ -180,21 +188,39 @@ impl Paths {
     }
 }
 
+/// A folder that a variable of the Hub's own client names.
+fn named(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let value = env(name).filter(|v| !v.is_empty()).map(PathBuf::from)?;
+    let value = match (value.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => value,
+    };
+    // Containers need the absolute path; a relative one counts from the working folder, as it does for the client.
+    Some(std::path::absolute(&value).unwrap_or(value))
+}
+
 /// The Hugging Face cache, by the order that its own client uses.
 fn hub(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>, cache_base: &Path) -> PathBuf {
-    let folder = |name: &str| {
-        let value = env(name).filter(|v| !v.is_empty()).map(PathBuf::from)?;
-        let value = match (value.strip_prefix("~"), home) {
-            (Ok(rest), Some(home)) => home.join(rest),
-            _ => value,
-        };
-        // Containers need the absolute path; a relative one counts from the working folder, as it does for the client.
-        Some(std::path::absolute(&value).unwrap_or(value))
-    };
+    let folder = |name: &str| named(env, home, name);
     folder("HF_HUB_CACHE")
         .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
         .or_else(|| folder("HF_HOME").map(|h| h.join("hub")))
         .unwrap_or_else(|| cache_base.join("huggingface/hub"))
+}
+
+/// The cache of a rehearsal that was given one. A rehearsal plays its own Hub, whose models have real names and no
+/// real content: they must never come to lie in the user's cache, which `HF_HUB_CACHE` may well name. With a Hub that
+/// was named too (`HF_ENDPOINT`) nothing is played, and the variable means what it says.
+fn played_hub(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Option<PathBuf> {
+    env("HF_ENDPOINT").filter(|v| !v.is_empty())?;
+    named(env, home, "HF_HUB_CACHE")
+}
+
+/// The file of the client's token, by the order that it uses itself.
+fn client_token(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>, cache_base: &Path) -> PathBuf {
+    named(env, home, "HF_TOKEN_PATH")
+        .or_else(|| named(env, home, "HF_HOME").map(|h| h.join("token")))
+        .unwrap_or_else(|| cache_base.join("huggingface/token"))
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -283,6 +309,29 @@ mod tests {
         ];
         for (from, hub) in [(0, "/a"), (1, "/b"), (2, "/home/ada/hf/hub"), (3, "/c/huggingface/hub")] {
             assert_eq!(resolve(&all[from..], false, true).unwrap().hub, Path::new(hub));
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_never_fills_the_users_cache_of_models() {
+        let user = [("HF_HUB_CACHE", "/a"), ("HF_HOME", "/b"), ("HOME", "/home/ada")];
+        let own = Path::new("/home/ada/.cache/asgard-rehearsal/huggingface/hub");
+        for variables in [&user[..], &user[1..], &user[2..]] {
+            assert_eq!(resolve(variables, true, true).unwrap().hub, own, "{variables:?}");
+        }
+        // Another Hub than the played one: its models are what they are.
+        let mut variables = user.to_vec();
+        variables.push(("HF_ENDPOINT", "http://127.0.0.1:1"));
+        assert_eq!(resolve(&variables, true, true).unwrap().hub, Path::new("/a"));
+        assert_eq!(resolve(&variables[1..], true, true).unwrap().hub, own);
+    }
+
+    #[test]
+    fn the_clients_token_lies_where_the_client_looks_for_it() {
+        let all =
+            [("HF_TOKEN_PATH", "~/t"), ("HF_HOME", "/hf"), ("XDG_CACHE_HOME", "/c"), ("HOME", "/home/ada")];
+        for (from, file) in [(0, "/home/ada/t"), (1, "/hf/token"), (2, "/c/huggingface/token")] {
+            assert_eq!(resolve(&all[from..], false, true).unwrap().client_token, Path::new(file));
         }
     }
 

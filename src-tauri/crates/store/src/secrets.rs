@@ -53,6 +53,9 @@ pub struct Secrets {
     keyring: bool,
 }
 
+/// What the Hub's token is called.
+pub const HUB_TOKEN: &str = "huggingface";
+
 /// What a secret is called in the keyring of a server of others.
 pub fn server(agent: &str) -> String {
     format!("server:{agent}")
@@ -71,13 +74,21 @@ impl Secrets {
     /// # Errors
     /// The file is there and cannot be read.
     pub async fn get(&self, name: &str) -> Result<Option<Secret>, SecretsError> {
+        Ok(self.find(name).await?.map(|(secret, _)| secret))
+    }
+
+    /// As [`Self::get`], with where it lies.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub async fn find(&self, name: &str) -> Result<Option<(Secret, Where)>, SecretsError> {
         // A copy in the file was put there later than one in the keyring: see `set`.
-        let filed = read(&self.file).map(|mut all| all.remove(name).map(Secret::new));
+        let filed = read(&self.file).map(|mut all| all.remove(name).map(|s| (Secret::new(s), Where::File)));
         if self.keyring
             && !matches!(filed, Ok(Some(_)))
             && let Some(found) = quickly(Keyring::get(name)).await.flatten()
         {
-            return Ok(Some(found));
+            return Ok(Some((found, Where::Keyring)));
         }
         filed
     }

@@ -19,7 +19,7 @@ pub(super) fn gather(
     secrets: Vec<String>,
 ) -> Private {
     let mut private = Private { secrets, ..Private::default() };
-    let mut token_files = vec![paths.hub.parent().map(|p| p.join("token"))];
+    let mut token_files = vec![paths.hub.parent().map(|p| p.join("token")), Some(paths.client_token.clone())];
     for (name, value) in variables {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
         match name {

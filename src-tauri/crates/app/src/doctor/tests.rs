@@ -27,7 +27,7 @@ fn options(home: &TempDir, more: &[(&str, &str)]) -> Options {
     env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let get = |name: &str| env.get(name).map(OsString::from);
     let paths = Paths::from_env(&get, 1000, false).unwrap();
-    Options { paths, rehearsal: false, env, exe: PathBuf::from("/none"), after_login: false }
+    Options { paths, rehearsal: false, env, exe: PathBuf::from("/none"), after_login: false, hub_token: None }
 }
 
 fn fixture(name: &str) -> String {
