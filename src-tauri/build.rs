@@ -17,6 +17,9 @@ fn main() {
         "dialog_save_picture",
         "dialog_save_requests",
         "dialog_write_tool",
+        "dialog_import_model",
+        "dialog_open_model_folder",
+        "dialog_open_page",
     ];
     let attributes =
         tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(commands));

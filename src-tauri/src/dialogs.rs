@@ -1,6 +1,8 @@
 //! What the page may not do by itself: choosing files, and saying yes to what runs code or touches what others run.
 //! Each is asked in a dialog of the desktop, outside of what the page can draw; the page learns the outcome alone.
 
+pub(crate) mod models;
+
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -59,6 +59,9 @@ pub(crate) fn open(options: Options) -> Result<(), String> {
             dialogs::dialog_save_picture,
             dialogs::dialog_save_requests,
             dialogs::dialog_write_tool,
+            dialogs::models::dialog_import_model,
+            dialogs::models::dialog_open_model_folder,
+            dialogs::models::dialog_open_page,
         ])
         .setup(move |app| {
             app.manage(Preferences::open(app.handle(), &places.preferences));

@@ -48,6 +48,9 @@ export function webBackend(token: string): Backend {
       gatewayListen: (listen) => call("change_gateway", { ...NO_CHANGE, listen }),
       writeTool: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard export, or the window." })),
       saveRequests: () => Promise.reject(asError({ ...NO_FILES, next: "Use the window." })),
+      importModel: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard models import, or the window." })),
+      openModelFolder: () => Promise.reject(asError({ ...NO_FILES, message: "A page in a browser opens no file manager.", next: "Use the window." })),
+      openPage: () => Promise.reject(asError({ ...NO_FILES, message: "A page in a browser opens no other page.", next: "Use the window." })),
       saveReport: () => Promise.reject(asError({ ...NO_FILES, next: "Use asgard doctor --report FILE, or the window." })),
     },
 

@@ -11,6 +11,7 @@ import { Forms } from "./forms";
 import { PlayedGateway } from "./gateway";
 import { agentHistoryOf, historyOf } from "./history";
 import { PlayedImages } from "./images";
+import { IMPORTED } from "./imported";
 import { launchOf } from "./launch";
 import { PlayedNeighbours } from "./neighbours";
 import { PlayedRequests } from "./requests";
@@ -157,6 +158,9 @@ export function memoryBackend(): Backend {
       gatewayListen: (listen) => Promise.resolve().then(() => controller.told(controller.gateway.change({ ...NO_CHANGE, listen }))),
       writeTool: (request) => Promise.resolve(controller.tools.write(request)),
       saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
+      importModel: () => Promise.resolve(IMPORTED),
+      openModelFolder: () => Promise.resolve(true),
+      openPage: () => Promise.resolve(true),
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
