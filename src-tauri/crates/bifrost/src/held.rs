@@ -211,7 +211,7 @@ async fn cross(mut errand: Errand, waiting: Waiting, patience: Option<Duration>)
             return Err(problem);
         }
     };
-    let (head, mut passing) = errand.ask(lease).await?;
+    let (head, mut passing) = errand.ask(lease, None).await?;
     let Some(problem) = unfit(&head, &mut passing).await else { return Ok(passing) };
     passing.ends(Outcome::Error, problem.message.clone());
     Err(problem)

@@ -27,6 +27,11 @@ const WAITED: HeaderName = HeaderName::from_static("x-asgard-waited");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// What a client is told to wait where nobody knows better.
 const AGAIN: u64 = 5;
+/// An agent that takes no connection has most likely just ended, and the engine says so within moments; then the
+/// request has its place in the queue. After so long it is told.
+const GONE: Duration = Duration::from_millis(900);
+/// The first pause before the schedule is asked again; each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A request that is known, and has no agent yet.
 pub(crate) struct Errand {
@@ -77,7 +82,7 @@ impl Hall {
         if let Err(problem) = self.permit(&mut wanted) {
             return refused(&mut trip, problem, protocol);
         }
-        let asked = self.dispatch.ask(&wanted);
+        let (asked, reached) = self.ask_and_reach(&wanted).await;
         let mut errand = Errand {
             hall: Arc::clone(self),
             uri: head.uri,
@@ -89,7 +94,7 @@ impl Hall {
             opened: false,
         };
         match asked {
-            Asked::Granted(lease) => match errand.ask(lease).await {
+            Asked::Granted(lease) => match errand.ask(lease, reached).await {
                 Ok(answer) => passed_on(answer),
                 Err(problem) => problem.answer(protocol),
             },
@@ -103,6 +108,23 @@ impl Hall {
                 errand.trip.waits(&waiting);
                 self.wait(errand, waiting, patience).await
             }
+        }
+    }
+
+    /// Asks for a lease and goes to the agent, and asks once more where nobody is there: nothing was sent yet.
+    async fn ask_and_reach(&self, wanted: &Wanted) -> (Asked, Option<Result<upstream::Reached, String>>) {
+        let (began, mut pause) = (Instant::now(), PAUSE);
+        loop {
+            let asked = self.dispatch.ask(wanted);
+            let Asked::Granted(lease) = &asked else { return (asked, None) };
+            let reached = upstream::reach(&self.pool, lease).await;
+            if reached.is_ok() || began.elapsed() + pause > GONE {
+                return (asked, Some(reached));
+            }
+            // The lease goes back before the pause.
+            drop(asked);
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     }
 
@@ -155,7 +177,7 @@ impl Errand {
         patience: Option<Duration>,
     ) -> Result<(response::Parts, Passing), Problem> {
         match lease(waiting, patience).await {
-            Ok(lease) => self.ask(lease).await,
+            Ok(lease) => self.ask(lease, None).await,
             Err(problem) => {
                 self.refused(&problem);
                 Err(problem)
@@ -171,13 +193,24 @@ impl Errand {
         self.trip.ends(Outcome::Refused, Some(problem.message.clone()));
     }
 
-    /// Asks the agent; the answer's body has not begun. What goes wrong is noted.
-    pub(crate) async fn ask(self, lease: Lease) -> Result<(response::Parts, Passing), Problem> {
+    /// Asks the agent; the answer's body has not begun. What goes wrong is noted. `reached`: its connection, where it
+    /// was looked for already.
+    pub(crate) async fn ask(
+        self,
+        lease: Lease,
+        reached: Option<Result<upstream::Reached, String>>,
+    ) -> Result<(response::Parts, Passing), Problem> {
         let Self { hall, uri, headers, body, mut trip, opened, .. } = self;
         trip.granted(&lease);
         let agent = lease.agent.proper();
         let headers = headers::for_agent(&headers, &lease.key);
-        let asked = upstream::ask(&hall.pool, &lease, &uri, headers, body);
+        let asked = async {
+            let reached = match reached {
+                Some(reached) => reached?,
+                None => upstream::reach(&hall.pool, &lease).await?,
+            };
+            upstream::ask(&hall.pool, &lease, reached, &uri, headers, body).await
+        };
         let unreachable = |why: String| {
             tracing::warn!(agent = %lease.agent, "{agent} {why}.");
             let message = format!("{agent} {why}. See its log: asgard logs {}", lease.agent);

@@ -202,27 +202,43 @@ impl Connection {
     }
 }
 
+/// A connection to the agent, and nothing sent yet.
+pub(crate) struct Reached {
+    connection: Connection,
+    /// Opened for this request, not left over from another.
+    fresh: bool,
+}
+
+/// An unused connection that the agent still keeps open, else a new one. The error is the rest of a sentence that
+/// starts with the agent's name.
+pub(crate) async fn reach(pool: &Pool, lease: &Lease) -> Result<Reached, String> {
+    while let Some(mut connection) = pool.take(lease) {
+        if connection.is_alive() {
+            return Ok(Reached { connection, fresh: false });
+        }
+    }
+    let connection = Connection::open(pool, lease).await.inspect_err(|_| pool.forget(&lease.endpoint))?;
+    Ok(Reached { connection, fresh: true })
+}
+
 /// Sends what is held and waits for the head of the answer. The error is the rest of a sentence that starts with the
 /// agent's name.
 pub(crate) async fn ask(
     pool: &Pool,
     lease: &Lease,
+    first: Reached,
     target: &Uri,
     headers: HeaderMap,
     held: Held,
 ) -> Result<(Response<Incoming>, Connection), String> {
     let mut body = Some(held.sent(lease.model.as_deref()));
     let mut headers = Some(headers);
+    let mut first = Some(first);
     loop {
-        let spare = pool.take(lease);
-        let fresh = spare.is_none();
-        let mut connection = match spare {
-            Some(spare) => spare,
-            None => Connection::open(pool, lease).await.inspect_err(|_| pool.forget(&lease.endpoint))?,
+        let Reached { mut connection, fresh } = match first.take() {
+            Some(first) => first,
+            None => reach(pool, lease).await?,
         };
-        if !fresh && !connection.is_alive() {
-            continue;
-        }
         let mut request = Request::new(body.take().unwrap_or_default());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = address(&connection.prefix, target)?;
@@ -347,7 +363,10 @@ mod tests {
         let lease = Lease::new(1, agent, endpoint, Secret::new(key), ());
         let held = crate::body::Held::of(br#"{"model":"odin"}"#);
         let target = Uri::from_static("/v1/chat/completions");
-        let (answer, connection) = ask(pool, &lease, &target, HeaderMap::new(), held).await.unwrap();
+        let (answer, connection) =
+            ask(pool, &lease, reach(pool, &lease).await.unwrap(), &target, HeaderMap::new(), held)
+                .await
+                .unwrap();
         let mut body = answer.into_body();
         let mut connection = connection;
         let mut read = pin!(body.frame());

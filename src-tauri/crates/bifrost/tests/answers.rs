@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
+
 use support::{End, With, capture, header, rig, soon, status};
 
 const CHAT: &[u8] = br#"{"model":"odin","messages":[]}"#;
@@ -203,7 +205,29 @@ async fn a_closed_port_is_a_502_with_the_agents_name() {
     assert_eq!(status(&head), 502);
     assert_eq!(error["error"]["code"], "agent_unreachable");
     assert!(error["error"]["message"].as_str().unwrap().starts_with("Loki cannot be reached"), "{error}");
+    let tries = rig.asked();
+    assert!(tries > 1, "the schedule was asked once, though nothing was sent yet");
+    for _ in 0..tries {
+        assert_eq!(rig.returned().await, "lease");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_a_moment_before_the_end_is_known_waits_for_the_next_start() {
+    let mut rig = rig(With::default()).await;
+    let mut client = rig.client().await;
+    client.post(rig.address, "/v1/chat/completions", br#"{"model":"loki"}"#).await;
+    // The lease is on a server that is gone already. Then the engine says so, and the schedule with it.
     assert_eq!(rig.returned().await, "lease");
+    rig.fake.queue.store(true, Ordering::Relaxed);
+    let waiter = rig.waiter().await;
+    assert!(waiter.grant.send(Ok(rig.fake.lease_on(1))).is_ok(), "nobody waits any more");
+    let (mut agent, _) = rig.agent.accept().await;
+    agent.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let (head, body) = client.answer().await;
+    assert_eq!((status(&head), &body[..]), (200, &b"ok"[..]));
+    let record = rig.record().await;
+    assert_eq!(record.status, 200, "one request, one record");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub struct Fake {
     max_seconds: Option<u64>,
     their_name: Option<String>,
     /// Nobody is given a lease at once: the queue of a busy agent, and who waits in it.
-    queue: bool,
+    pub queue: AtomicBool,
     pub waiting: Mutex<Vec<Waiter>>,
     pub records: Mutex<Vec<Record>>,
     /// With any of them a request has to bring one.
@@ -98,7 +99,7 @@ impl Dispatch for Fake {
             let message = format!("No agent is called {:?}.", wanted.model);
             return Asked::Refused(Refusal::UnknownModel { message });
         };
-        if self.queue {
+        if self.queue.load(Ordering::Relaxed) {
             let place = Place {
                 agent: self.models[at].id.clone(),
                 place: 1,
@@ -185,7 +186,7 @@ pub async fn rig(with: With) -> Rig {
         control: Mutex::default(),
         max_seconds: with.max_seconds,
         their_name: with.their_name,
-        queue: with.queue,
+        queue: with.queue.into(),
         returned,
     });
     let bound: Bound = Gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
