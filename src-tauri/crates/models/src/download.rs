@@ -1,1 +1,0 @@
-//! Downloads into the Hugging Face cache: resumable at every byte, verified while they arrive.
