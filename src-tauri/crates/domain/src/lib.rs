@@ -11,6 +11,7 @@ pub mod agent;
 pub mod attribution;
 pub mod catalog;
 pub mod doctor;
+pub mod download;
 pub mod estimate;
 pub mod footprint;
 pub mod gpu;
