@@ -1,8 +1,10 @@
 //! Bifrost's port, for as long as the controller runs: opened at the start, given up when another program is to have
 //! it back, and opened again when the one that held it is gone.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread;
 
 use api::shapes::status::Failure;
 use bifrost::{Gateway, Settings};
@@ -56,8 +58,19 @@ impl Port {
     }
 }
 
+/// Runs on a thread of its own, with a runtime of its own: a small request then passes from its client to its agent and
+/// back without being handed from one worker to another, and nothing else that the controller does holds up a stream.
+///
+/// # Errors
+/// The system gives no thread, or no more file handles.
+pub(crate) fn begin(app: App) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("bifrost".to_owned()).spawn(move || runtime.block_on(run(app)))?;
+    Ok(())
+}
+
 /// Holds the port until the end, and says so in `ended` when everything is put away.
-pub(crate) async fn run(app: App) {
+async fn run(app: App) {
     let mut wanted = app.port.wanted.subscribe();
     loop {
         let now = *wanted.borrow_and_update();

@@ -272,7 +272,9 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let known = ctx.keys.clone();
     ctx.world.database(move |db| known.recall(db)).await;
     tokio::spawn(crate::keys::run(ctx.clone()));
-    tokio::spawn(gateway::run(app.clone()));
+    gateway::begin(app.clone()).map_err(|e| {
+        StartError::new(format!("The gateway could not be started: {e}."), "Close something and try again.")
+    })?;
     ctx.state.until(|s| s.gateway.is_some() || s.gateway_error.is_some()).await;
     for engine in ctx.world.engines() {
         tokio::spawn(listen_to(ctx.clone(), engine));
