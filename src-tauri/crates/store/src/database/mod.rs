@@ -1,4 +1,4 @@
-//! The database: conversations, what happened, what was asked of the gateway, how long starts took, and the controller's few settings.
+//! The database: conversations, what happened, what was asked of the gateway, how long starts took, downloads, and the controller's few settings.
 //!
 //! Synchronous: whoever must not wait calls it from a thread of its own. Time comes in as an argument. One
 //! controller writes; a second program may read at the same time (WAL).
@@ -6,6 +6,7 @@
 //! Deliberately absent: passwords, tokens, the stack. The file is mode 0600 all the same: conversations are private.
 
 mod chats;
+mod downloads;
 mod footprints;
 mod history;
 mod images;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 pub use chats::{Conversation, Message, MessageChange, MessageState, NewMessage, Role, Stats, title_from};
+pub use downloads::{DownloadPhase, DownloadRecord, FileRecord};
 pub use footprints::FOOTPRINTS_KEPT;
 pub use history::{EVENTS_KEPT, Event, Severity};
 pub use images::{ImageRecord, VersionRecord};

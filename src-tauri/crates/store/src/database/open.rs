@@ -142,6 +142,31 @@ pub(super) const MIGRATIONS: &[&str] = &[
         why TEXT
     );
 ",
+    "
+    CREATE TABLE downloads (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        repo TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        variant TEXT,
+        patterns TEXT NOT NULL,
+        resolved_commit TEXT,
+        model TEXT NOT NULL,
+        title TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        problem TEXT,
+        total_bytes INTEGER,
+        done_bytes INTEGER NOT NULL,
+        fetched_bytes INTEGER NOT NULL,
+        files_total INTEGER,
+        files_done INTEGER NOT NULL,
+        added INTEGER NOT NULL,
+        finished INTEGER
+    );
+    CREATE TABLE download_files (
+        download INTEGER PRIMARY KEY REFERENCES downloads (id) ON DELETE CASCADE,
+        files TEXT NOT NULL
+    );
+",
 ];
 
 /// The database, and whether an older file had to make room for it.

@@ -152,7 +152,7 @@ fn a_database_of_every_earlier_format_learns_to_keep_requests() {
                 1..=3 => &["telemetry_minutes", "telemetry_hours", "telemetry_rolled"],
                 _ => &[],
             };
-            for table in later.iter().chain(more).chain(&["requests"]) {
+            for table in later.iter().chain(more).chain(&["requests", "download_files", "downloads"]) {
                 opened.connection.execute_batch(&format!("DROP TABLE {table}")).unwrap();
             }
             opened.connection.pragma_update(None, "user_version", version).unwrap();
