@@ -51,8 +51,7 @@ pub fn journal_holds(household: &Household) {
 pub async fn ask(household: &Household, model: &str, text: &str, max_tokens: u32) -> (u16, String) {
     let status = household.status().await;
     let gateway = status.gateway.address.expect("Bifrost is open");
-    let answer = reqwest::Client::builder()
-        .no_proxy()
+    let answer = net::plain()
         .build()
         .unwrap()
         .post(format!("{gateway}/chat/completions"))

@@ -22,7 +22,7 @@ async fn ask(household: &Household, model: &str, text: &str, max_tokens: u32) ->
 }
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    net::plain().build().unwrap()
 }
 
 async fn root(household: &Household) -> String {

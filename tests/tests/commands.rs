@@ -367,7 +367,7 @@ async fn a_signal_ends_the_controller_and_not_its_agents() {
 async fn ask(household: &Household, key: Option<&str>, path: &str, body: Option<&Value>) -> (u16, String) {
     let root = household.status().await.gateway.address.expect("Bifrost is open");
     let url = format!("{}{path}", root.trim_end_matches("/v1"));
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = net::plain().build().unwrap();
     let mut request = match body {
         Some(body) => http.post(url).json(body),
         None => http.get(url),

@@ -215,7 +215,7 @@ mod tests {
         r#"[{"id":0,"n_ctx":100,"is_processing":true,"n_prompt_tokens":30,"next_token":[{"n_decoded":20}]}]"#;
 
     async fn ask(endpoint: &str, backend: BackendKind) -> Option<Said> {
-        figures(&reqwest::Client::new(), endpoint, &Secret::new("key"), backend).await
+        figures(&net::plain().build().unwrap(), endpoint, &Secret::new("key"), backend).await
     }
 
     #[tokio::test]

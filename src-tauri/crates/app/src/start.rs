@@ -179,9 +179,8 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let uid = rustix::process::getuid().as_raw();
     let identity =
         Identity { instance: store::identity::instance_id(&store::identity::machine_id(), uid, &paths.data) };
-    let http = reqwest::Client::builder()
+    let http = net::plain()
         .connect_timeout(Duration::from_secs(5))
-        .no_proxy()
         .pool_idle_timeout(Duration::from_secs(5))
         .build()
         .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;

@@ -36,7 +36,7 @@ impl ExternalEngine {
     /// # Errors
     /// [`ErrorKind::Failed`] when no HTTP client can be made here.
     pub fn new(servers: Vec<Server>) -> Result<Self, EngineError> {
-        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().map_err(|error| {
+        let client = net::plain().timeout(PATIENCE).build().map_err(|error| {
             EngineError::new(
                 ErrorKind::Failed,
                 format!("No HTTP client could be made: {error}."),

@@ -210,7 +210,7 @@ impl OllamaEngine {
     /// # Errors
     /// [`ErrorKind::Failed`] when no HTTP client can be made here.
     pub fn new(servers: Vec<Server>) -> Result<Self, EngineError> {
-        let client = reqwest::Client::builder().no_proxy().build().map_err(|error| {
+        let client = net::plain().build().map_err(|error| {
             EngineError::new(
                 ErrorKind::Failed,
                 format!("No HTTP client could be made: {error}."),

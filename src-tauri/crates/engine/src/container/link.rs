@@ -220,12 +220,12 @@ impl Link {
         let asked = async {
             let (client, base) = match &self.address {
                 Address::Unix(socket) => {
-                    (reqwest::Client::builder().unix_socket(socket.clone()), "http://engine".to_owned())
+                    (net::plain().unix_socket(socket.clone()), "http://engine".to_owned())
                 }
-                Address::Tcp(address) => (reqwest::Client::builder(), format!("http://{address}")),
+                Address::Tcp(address) => (net::plain(), format!("http://{address}")),
             };
             let url = reqwest::Url::parse_with_params(&format!("{base}/{path}"), query).ok()?;
-            let answer = client.no_proxy().timeout(SHORT).build().ok()?.get(url).send().await.ok()?;
+            let answer = client.timeout(SHORT).build().ok()?.get(url).send().await.ok()?;
             if answer.status() == reqwest::StatusCode::NOT_FOUND {
                 return Some(None);
             }

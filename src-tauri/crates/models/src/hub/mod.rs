@@ -6,7 +6,25 @@
 //!
 //! Deliberately absent: the bytes of weights. Those are [`crate::download`]'s.
 
+mod account;
+mod ask;
+mod endpoint;
+mod error;
+mod link;
+mod path;
+mod repo;
+mod search;
+mod tree;
+
 use domain::secret::Secret;
+
+pub use account::Account;
+pub use endpoint::{BadEndpoint, PUBLIC};
+pub use error::{HubError, wait_of};
+pub use path::{Refusal, refusal, repo_refusal};
+pub use repo::{About, Gated, GgufSummary, RepoInfo};
+pub use search::{Found, Sort, Wanted};
+pub use tree::{MOST_FILES, Refused, Tree};
 
 /// How a hub is reached. Made once; cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,29 +63,4 @@ impl Hash {
             Self::Sha256(hex) | Self::Git(hex) => hex,
         }
     }
-}
-
-/// Why the Hub did not give what was asked for. Each is a sentence on what happened; `next` says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HubError {
-    #[error("{repo} does not exist on the Hub, or it is private and no token was sent.")]
-    NeedsToken { repo: String },
-    #[error("The Hub does not take the token.")]
-    BadToken,
-    #[error("The licence of {repo} was not accepted with this account.")]
-    LicenceNotAccepted { repo: String, page: String },
-    #[error("This account has no access to {repo}.")]
-    NoAccess { repo: String, page: String },
-    #[error("{what} does not exist on the Hub.")]
-    NotFound { what: String },
-    #[error("The Hub asks to wait {seconds} s.")]
-    RateLimited { seconds: u64 },
-    /// It could not be reached, or it fell silent: it may be tried again.
-    #[error("{host} cannot be reached ({why}).")]
-    Unreachable { host: String, why: String },
-    /// It answered with something that is no answer of a Hub: a captive portal, a proxy's page.
-    #[error("{host} does not answer like a Hub ({why}).")]
-    Strange { host: String, why: String },
-    #[error("The Hub failed with {status}.")]
-    Failed { status: u16 },
 }
