@@ -32,6 +32,7 @@ mod gateway_settings;
 mod health;
 mod here;
 mod history;
+mod hub_problem;
 mod images;
 mod installed;
 mod keys;

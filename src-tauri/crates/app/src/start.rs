@@ -341,14 +341,11 @@ async fn recall(world: &Arc<World>, state: &mut State) {
 
 /// The Hub that is named, or Hugging Face's.
 fn hub_access(options: &Options, paths: &Paths) -> Result<crate::account::Access, StartError> {
-    let endpoint =
-        options.var("HF_ENDPOINT").unwrap_or("https://huggingface.co").trim_end_matches('/').to_owned();
-    let http = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|e| StartError::new(format!("The HTTP client could not be made: {e}."), ""))?;
-    let hub = models::hub::Hub { endpoint, token: None, http };
+    let hub = match options.var("HF_ENDPOINT").filter(|e| !e.trim().is_empty()) {
+        Some(endpoint) => models::hub::Hub::mirror(endpoint, None),
+        None => models::hub::Hub::new(models::hub::PUBLIC, None),
+    }
+    .map_err(|e| StartError::new(e.to_string(), e.next()))?;
     Ok(crate::account::Access::new(hub, options.hub_token.clone(), Some(paths.client_token.clone())))
 }
 
