@@ -6,6 +6,8 @@
 //! gigabytes are megabytes; [`playback`] a recorded machine that moves;
 //! [`report`] tells what every server holds now, [`journal`] what was held at any instant.
 //!
+//! [`hub`] is a small Hugging Face Hub on the loopback that misbehaves on request.
+//!
 //! Deliberately absent: a model. Nothing here reads a weight or computes a logit.
 //!
 //! `machine`, `report` and `journal` are the parts that others read with; they know nothing of HTTP.
@@ -15,6 +17,7 @@
 #![allow(clippy::result_large_err, reason = "a refused request is an error that is the answer itself")]
 
 pub mod fault;
+pub mod hub;
 pub mod journal;
 pub mod machine;
 pub mod playback;
