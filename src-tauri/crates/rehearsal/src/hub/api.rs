@@ -64,9 +64,8 @@ pub(super) fn answer(shared: &Shared, request: &Request, path: &[&str]) -> Answe
     let answered = match path {
         ["whoami-v2"] => Ok(whoami(&caller)),
         ["models"] => Ok(list(shared, request, &caller)),
-        ["models", owner, name, rest @ ..] => {
-            visible(shared, &format!("{owner}/{name}"), &caller).map(|repo| of_repo(shared, request, &repo, rest))
-        }
+        ["models", owner, name, rest @ ..] => visible(shared, &format!("{owner}/{name}"), &caller)
+            .map(|repo| of_repo(shared, request, &repo, rest)),
         // An id without an owner, as the oldest models have.
         ["models", name] => visible(shared, name, &caller).map(|repo| of_repo(shared, request, &repo, &[])),
         _ => Err(Answer::refusal(404, None, "Sorry, we can't find the page you are looking for.")),
@@ -135,7 +134,8 @@ fn fields(repo: &Repo, commit: &Commit) -> Map<String, Value> {
     put("tags", json!(tags));
     put("trendingScore", json!(repo.trending));
     put("usedStorage", json!(commit.size()));
-    for (name, value) in [("config", &repo.config), ("safetensors", &repo.safetensors), ("gguf", &repo.gguf)] {
+    for (name, value) in [("config", &repo.config), ("safetensors", &repo.safetensors), ("gguf", &repo.gguf)]
+    {
         if let Some(value) = value {
             put(name, value.clone());
         }
@@ -145,12 +145,27 @@ fn fields(repo: &Repo, commit: &Commit) -> Map<String, Value> {
 
 /// Names that `expand` may ask for and that nothing is known of here.
 const UNKNOWN: [&str; 12] = [
-    "baseModels", "childrenModelCount", "evalResults", "inference", "inferenceProviderMapping", "mask_token",
-    "model-index", "resourceGroup", "transformersInfo", "widgetData", "gguf", "safetensors",
+    "baseModels",
+    "childrenModelCount",
+    "evalResults",
+    "inference",
+    "inferenceProviderMapping",
+    "mask_token",
+    "model-index",
+    "resourceGroup",
+    "transformersInfo",
+    "widgetData",
+    "gguf",
+    "safetensors",
 ];
 
 /// Of all fields those that were asked for.
-fn shown(request: &Request, repo: &Repo, commit: &Commit, usual: &[&str]) -> Result<Map<String, Value>, Answer> {
+fn shown(
+    request: &Request,
+    repo: &Repo,
+    commit: &Commit,
+    usual: &[&str],
+) -> Result<Map<String, Value>, Answer> {
     let all = fields(repo, commit);
     let expand = request.parameters("expand");
     let mut map = Map::new();
@@ -174,8 +189,24 @@ fn shown(request: &Request, repo: &Repo, commit: &Commit, usual: &[&str]) -> Res
 
 fn info(request: &Request, repo: &Repo, commit: &Commit) -> Answer {
     let usual = [
-        "author", "cardData", "config", "createdAt", "disabled", "downloads", "gated", "gguf", "lastModified",
-        "library_name", "likes", "pipeline_tag", "private", "safetensors", "sha", "siblings", "spaces", "tags",
+        "author",
+        "cardData",
+        "config",
+        "createdAt",
+        "disabled",
+        "downloads",
+        "gated",
+        "gguf",
+        "lastModified",
+        "library_name",
+        "likes",
+        "pipeline_tag",
+        "private",
+        "safetensors",
+        "sha",
+        "siblings",
+        "spaces",
+        "tags",
         "usedStorage",
     ];
     match shown(request, repo, commit, &usual) {
@@ -224,8 +255,11 @@ fn list(shared: &Shared, request: &Request, caller: &Caller) -> Answer {
     if matches!(caller, Caller::Unknown) {
         return bad_token();
     }
-    let mut repos: Vec<Arc<Repo>> =
-        shared.repos().into_iter().filter(|r| visible(shared, &r.id, caller).is_ok() && wanted(request, r)).collect();
+    let mut repos: Vec<Arc<Repo>> = shared
+        .repos()
+        .into_iter()
+        .filter(|r| visible(shared, &r.id, caller).is_ok() && wanted(request, r))
+        .collect();
     match request.parameter("sort") {
         Some("downloads") => repos.sort_by_key(|r| std::cmp::Reverse(r.downloads)),
         Some("likes") => repos.sort_by_key(|r| std::cmp::Reverse(r.likes)),
@@ -235,7 +269,14 @@ fn list(shared: &Shared, request: &Request, caller: &Caller) -> Answer {
         Some(other) => return Answer::refusal(400, None, &format!("Invalid sort: {other}")),
     }
     let mut usual = vec![
-        "createdAt", "downloads", "library_name", "likes", "pipeline_tag", "private", "tags", "trendingScore",
+        "createdAt",
+        "downloads",
+        "library_name",
+        "likes",
+        "pipeline_tag",
+        "private",
+        "tags",
+        "trendingScore",
     ];
     if request.flag("full") {
         usual.extend(["author", "disabled", "gated", "lastModified", "sha", "siblings"]);
@@ -268,19 +309,26 @@ fn wanted(request: &Request, repo: &Repo) -> bool {
         && request.parameters("library").iter().all(|l| has(l))
         && request.parameter("author").is_none_or(|a| a.eq_ignore_ascii_case(repo.author()))
         && request.parameter("pipeline_tag").is_none_or(|p| p == repo.pipeline)
-        && request.parameter("gated").is_none_or(|g| (g.eq_ignore_ascii_case("true")) == (repo.gated() != json!(false)))
+        && request
+            .parameter("gated")
+            .is_none_or(|g| (g.eq_ignore_ascii_case("true")) == (repo.gated() != json!(false)))
 }
 
 fn tree(shared: &Shared, request: &Request, repo: &Repo, commit: &Commit, below: &str) -> Answer {
     let recursive = request.flag("recursive");
     let expand = request.flag("expand");
     let within = |path: &str| {
-        let rest = if below.is_empty() { Some(path) } else { path.strip_prefix(below).and_then(|r| r.strip_prefix('/')) };
+        let rest = if below.is_empty() {
+            Some(path)
+        } else {
+            path.strip_prefix(below).and_then(|r| r.strip_prefix('/'))
+        };
         rest.is_some_and(|rest| !rest.is_empty() && (recursive || !rest.contains('/')))
     };
     let folders = commit.folders();
     if !below.is_empty() && !folders.contains(below) && commit.file(below).is_none() {
-        let refusal = Answer::refusal(404, Some("EntryNotFound"), &format!("{below} does not exist on \"main\""));
+        let refusal =
+            Answer::refusal(404, Some("EntryNotFound"), &format!("{below} does not exist on \"main\""));
         return refusal.with("X-Repo-Commit", commit.id.clone());
     }
     let last = json!({ "id": commit.id, "title": "Upload", "date": repo.modified });

@@ -46,7 +46,9 @@ pub fn hostile(id: &str) -> Repo {
             ),
         ),
     ];
-    files.extend(names.iter().map(|name| File::new(*name, Content::text(format!("harm of {}\n", name.len())))));
+    files.extend(
+        names.iter().map(|name| File::new(*name, Content::text(format!("harm of {}\n", name.len())))),
+    );
     let mut repo = Repo::new(id, files);
     repo.card = serde_json::json!({ "license": "<b>mit</b>", "base_model": "../../x" });
     repo.tags = vec!["license:<b>mit</b>".to_owned(), "x".repeat(10_000)];

@@ -1,9 +1,9 @@
 //! A repository's own page, for the browser of a rehearsal: where its licence is accepted.
 
+use super::Shared;
 use super::catalogue::TOKEN;
 use super::repo::Access;
 use super::wire::Answer;
-use super::Shared;
 
 pub(super) fn answer(shared: &Shared, id: &str, posted: bool) -> Answer {
     let Some(repo) = shared.repo(id) else {
@@ -18,6 +18,10 @@ pub(super) fn answer(shared: &Shared, id: &str, posted: bool) -> Answer {
         (true, false) => "<form method=post><button>Agree and access repository</button></form>",
         _ => "<p>This model can be fetched by anybody.</p>",
     };
-    let title: String = repo.id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_./".contains(*c)).collect();
-    Answer::html(200, format!("<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>{below}"))
+    let title: String =
+        repo.id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_./".contains(*c)).collect();
+    Answer::html(
+        200,
+        format!("<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>{below}"),
+    )
 }

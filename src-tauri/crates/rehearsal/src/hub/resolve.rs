@@ -72,13 +72,17 @@ pub(super) fn may_have(repo: &Repo, caller: &Caller) -> Result<(), Answer> {
         (_, Caller::Nobody) => refused(
             401,
             Some("GatedRepo"),
-            &format!("Access to model {id} is restricted. You must have access to it and be authenticated to access it. Please log in."),
+            &format!(
+                "Access to model {id} is restricted. You must have access to it and be authenticated to access it. Please log in."
+            ),
         ),
         (_, Caller::Known(account)) if account.accepted.contains(id) => Ok(()),
         (Access::Auto, _) => refused(
             403,
             Some("GatedRepo"),
-            &format!("Access to model {id} is restricted and you are not in the authorized list. Visit https://huggingface.co/{id} to ask for access."),
+            &format!(
+                "Access to model {id} is restricted and you are not in the authorized list. Visit https://huggingface.co/{id} to ask for access."
+            ),
         ),
         (Access::Manual, _) => refused(
             403,
@@ -111,7 +115,8 @@ pub(super) fn resolve(shared: &Shared, request: &Request, id: &str, revision: &s
         return of_file(refusal.with("X-Repo-Commit", commit.id.clone()));
     };
     let wrong = struck.contains(&Trouble::WrongEtag);
-    let etag = if wrong { id_of(&file.etag()).repeat(2)[..file.etag().len()].to_owned() } else { file.etag() };
+    let etag =
+        if wrong { id_of(&file.etag()).repeat(2)[..file.etag().len()].to_owned() } else { file.etag() };
     let headers = vec![("X-Repo-Commit", commit.id.clone()), ("Accept-Ranges", "bytes".to_owned())];
     if file.lfs {
         let mut answer = Answer::new(302, "text/plain; charset=utf-8", "Found. Redirecting.")
@@ -194,7 +199,8 @@ pub(super) fn cdn(shared: &Shared, request: &Request) -> Found {
     let name = format!("{id}/{path}");
     let expires = request.parameter("Expires").and_then(|e| e.parse::<u64>().ok()).unwrap_or(0);
     let signed = request.target.split('?').next().unwrap_or_default();
-    if request.parameter("Signature") != Some(signature(shared, signed, expires).as_str()) || expires <= now() {
+    if request.parameter("Signature") != Some(signature(shared, signed, expires).as_str()) || expires <= now()
+    {
         return denied("Request has expired", name);
     }
     let repo = shared.repo(id);

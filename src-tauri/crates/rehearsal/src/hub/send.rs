@@ -52,22 +52,34 @@ pub(super) async fn instead(
             }
             answer
         }
-        Trouble::Failed { status } => refusal(*status, None, "Internal Error - We're working hard to fix this."),
+        Trouble::Failed { status } => {
+            refusal(*status, None, "Internal Error - We're working hard to fix this.")
+        }
         Trouble::Expired => too_old("Request has expired"),
         Trouble::Redirect { to } => Answer::new(302, "text/plain", "Found.").with("Location", to.clone()),
-        Trouble::EndlessHeaders | Trouble::EndlessBody => return endless(stream, shared, number, trouble).await,
+        Trouble::EndlessHeaders | Trouble::EndlessBody => {
+            return endless(stream, shared, number, trouble).await;
+        }
         Trouble::Silence => return wait_for_the_end(stream).await,
         _ => refusal(500, None, "No such trouble."),
     };
     finish(stream, shared, request, number, &answer).await
 }
 
-async fn endless(stream: &mut TcpStream, shared: &Shared, number: Number, trouble: &Trouble) -> io::Result<After> {
+async fn endless(
+    stream: &mut TcpStream,
+    shared: &Shared,
+    number: Number,
+    trouble: &Trouble,
+) -> io::Result<After> {
     shared.log.change(number, |e| e.status = 200);
     let (first, again): (&str, String) = if *trouble == Trouble::EndlessHeaders {
         ("HTTP/1.1 200 OK\r\n", "X-Pad: round and round and round it goes\r\n".repeat(100))
     } else {
-        ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[", "{},".repeat(1000))
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[",
+            "{},".repeat(1000),
+        )
     };
     stream.write_all(first.as_bytes()).await?;
     let mut sent = 0;
@@ -233,7 +245,8 @@ async fn bytes(
             known.iter_mut().for_each(|b| *b ^= 0x5a);
         }
         for flip in &fate.flips {
-            let place = flip.checked_sub(at).and_then(|n| usize::try_from(n).ok()).and_then(|n| piece.get_mut(n));
+            let place =
+                flip.checked_sub(at).and_then(|n| usize::try_from(n).ok()).and_then(|n| piece.get_mut(n));
             if let Some(byte) = place {
                 *byte ^= 1;
             }

@@ -55,7 +55,9 @@ async fn one(
     // Hashing a large file for the first time takes a while; it must not hold up other connections.
     let found = {
         let (shared, request) = (shared.clone(), request.clone());
-        tokio::task::spawn_blocking(move || find(&shared, &request, is_cdn)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || find(&shared, &request, is_cdn))
+            .await
+            .map_err(io::Error::other)?
     };
     let place = place_of(request, is_cdn);
     let line = format!("{} {}", request.method, request.target);
@@ -69,7 +71,8 @@ async fn one(
         status: 0,
         bytes: 0,
     });
-    let asked = Asked { place, line: &line, file: found.file(), range: found.range(request) };
+    let file = found.file().to_owned();
+    let asked = Asked { place, line: &line, file: &file, range: found.range(request) };
     let whole = |trouble: &Trouble| !trouble.is_of_bytes() && !trouble.is_of_head();
     if let Some(trouble) = shared.strike(&asked, whole).pop() {
         return send::instead(stream, shared, request, number, &trouble).await;

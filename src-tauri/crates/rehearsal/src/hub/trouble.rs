@@ -263,10 +263,9 @@ mod tests {
 
     #[test]
     fn a_rule_travels_as_json() {
-        let rule: Rule = serde_json::from_str(
-            r#"{"trouble":{"kind":"cut","at":5},"of":"model","on":"cdn","times":2}"#,
-        )
-        .unwrap();
+        let rule: Rule =
+            serde_json::from_str(r#"{"trouble":{"kind":"cut","at":5},"of":"model","on":"cdn","times":2}"#)
+                .unwrap();
         assert_eq!(rule, Trouble::Cut { at: 5 }.of("model").on(Place::Cdn).times(2));
     }
 }
