@@ -78,7 +78,9 @@ pub(super) fn commit_of(folder: &Path, revision: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|c| is_commit(c))
 }
 
+/// The text of a small file; none of what is no file (a pipe would keep its reader waiting).
 pub(super) fn small_file(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let mut text = String::new();
     fs::File::open(path).ok()?.take(LARGEST_INDEX).read_to_string(&mut text).ok()?;
     Some(text)

@@ -147,7 +147,7 @@ pub(super) fn is_weights(name: &str) -> bool {
     }
 }
 
-fn extension(name: &str) -> &str {
+pub(super) fn extension(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, end)| end)
 }
 
@@ -166,7 +166,7 @@ fn files_of_index(index: &str, text: Option<&str>) -> Result<BTreeSet<String>, S
 }
 
 /// All the parts of a split file, by the name of one: "model-00002-of-00003.safetensors".
-fn parts_of(name: &str) -> Vec<String> {
+pub(super) fn parts_of(name: &str) -> Vec<String> {
     let split = || {
         let (rest, end) = name.rsplit_once('.')?;
         let (rest, parts) = rest.rsplit_once("-of-")?;
