@@ -6,6 +6,7 @@ import { Actions } from "./state/actions.svelte";
 import { Chat } from "./state/chat.svelte";
 import { Live } from "./state/live.svelte";
 import { Appearance } from "./state/look.svelte";
+import { Models } from "./state/models.svelte";
 import { View } from "./state/view.svelte";
 
 export interface App {
@@ -15,6 +16,7 @@ export interface App {
   readonly look: Appearance;
   readonly view: View;
   readonly chat: Chat;
+  readonly models: Models;
 }
 
 export function createApp(backend: Backend): App {
@@ -27,6 +29,7 @@ export function createApp(backend: Backend): App {
     look: new Appearance(backend),
     view: new View(),
     chat: new Chat(backend, actions, live),
+    models: new Models(backend),
   };
 }
 

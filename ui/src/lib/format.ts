@@ -40,8 +40,9 @@ export function wholeFigure(bytes: number, unit: Unit): string {
   return String(Math.round(bytes / unit.bytes));
 }
 
-/** Files and disks count in 10^9: "8.4 GB", "98 MB". */
+/** Files and disks count in 10^9: "1.6 TB", "8.4 GB", "98 MB". */
 export function fileSize(bytes: number): string {
+  if (bytes >= 1e12 - 5e7) return `${(bytes / 1e12).toFixed(1)}${NBSP}TB`;
   const [of, unit] = bytes >= 1e9 - 5e4 ? [1e9, "GB"] : bytes >= 1e6 ? [1e6, "MB"] : [1e3, "kB"];
   const size = bytes / of;
   return `${unit === "GB" ? size.toFixed(1) : String(Math.round(size))}${NBSP}${unit}`;

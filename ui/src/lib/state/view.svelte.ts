@@ -3,8 +3,11 @@
 import type { Plan } from "../backend/types";
 import type { RequestFilter } from "./requests.svelte";
 
-export const SCREENS = ["stack", "chat", "activity", "settings"] as const;
+export const SCREENS = ["stack", "chat", "models", "activity", "settings"] as const;
 export type Screen = (typeof SCREENS)[number];
+
+export const MODELS_TABS = ["installed", "discover", "downloads"] as const;
+export type ModelsTab = (typeof MODELS_TABS)[number];
 
 export const SETTINGS_TABS = ["general", "agents", "stack", "engines", "gateway", "tools", "readiness"] as const;
 export type SettingsTab = (typeof SETTINGS_TABS)[number];
@@ -28,6 +31,9 @@ export class View {
   historyHours = $state(24);
   /** Whether the figures of each agent are unfolded there. */
   figures = $state(false);
+  modelsTab = $state<ModelsTab>("installed");
+  /** Whether the dialog about the Hub's token is open. */
+  hubToken = $state(false);
   settingsTab = $state<SettingsTab>("general");
   /** Whether the panel with what others run is open. */
   neighbours = $state(false);
@@ -45,6 +51,11 @@ export class View {
   showLog(agent: string): void {
     this.logAgent = agent;
     this.showList("logs");
+  }
+
+  showModels(tab: ModelsTab): void {
+    this.modelsTab = tab;
+    this.go("models");
   }
 
   showList(tab: View["activityTab"]): void {

@@ -1,6 +1,7 @@
 // Played states for the development page and the browser tests: every state of a card, every state of the frame.
 
 import type { AgentState, AgentStatus, Failure, Plan, Pool, PoolAgent, ProfileView, Stage, Status } from "../types";
+import type { ModelsPlay } from "./models";
 import { GB, MB, list, memory, memoryFigure, type Unit } from "../../format";
 
 export interface Spec {
@@ -82,6 +83,8 @@ export interface Play {
   readonly keyed?: boolean;
   /** What crossed Bifrost; left out: what suits the rest. */
   readonly requests?: "none" | "quiet" | "waits" | "busy" | "crowd";
+  /** What is installed and in the queue; left out: what suits the rest. */
+  readonly models?: ModelsPlay;
   /** The stack came from somebody else, and nobody has seen yet what it runs. */
   readonly unconfirmed?: boolean;
   /** Memory that did not come back, and sources that differ. */
@@ -460,6 +463,9 @@ export const PLAYS: Readonly<Record<string, Play>> = {
     },
     switching: { to: "everybody", agent: "ratatoskr" },
   },
+  bare: { profile: "standard", other: 23.4, models: "none", agents: {} },
+  hostile: { profile: "standard", other: 23.4, models: "hostile", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },
+  offline: { profile: "standard", other: 23.4, models: "offline", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },
   trouble: {
     profile: "standard",
     other: 23.4,

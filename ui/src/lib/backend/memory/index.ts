@@ -4,15 +4,16 @@
 import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } from "../backend";
 import { NO_CHANGE, unreachable } from "../backend";
 import { GB, MB, list } from "../../format";
-import type { ApiError, Conversation, Event, Message, ReplyChunk, Status } from "../types";
+import type { ApiError, Conversation, Event, Message, ReplyChunk, SearchRequest, Status } from "../types";
 import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
 import { PlayedDoctor } from "./doctor";
 import { Forms } from "./forms";
 import { PlayedGateway } from "./gateway";
 import { agentHistoryOf, historyOf } from "./history";
+import { PlayedHub } from "./hub";
 import { PlayedImages } from "./images";
-import { IMPORTED } from "./imported";
 import { launchOf } from "./launch";
+import { PlayedModels } from "./models";
 import { PlayedNeighbours } from "./neighbours";
 import { PlayedRequests } from "./requests";
 import { PlayedStacks } from "./stacks";
@@ -39,12 +40,16 @@ class Controller {
   readonly requests: PlayedRequests;
   readonly gateway: PlayedGateway;
   readonly tools = new PlayedTools();
+  readonly models: PlayedModels;
+  readonly hub: PlayedHub;
   #id = 1000;
 
   constructor(play: Play) {
     this.play = play;
     this.neighbours = new PlayedNeighbours(play.guests === true);
     this.images = new PlayedImages(play.engineError === undefined ? null : `${play.engineError.message} ${play.engineError.next}`);
+    this.models = new PlayedModels(play.models ?? (play.switching === undefined ? "quiet" : "pictured"));
+    this.hub = new PlayedHub(this.models.play);
     this.gateway = new PlayedGateway(play.keyed === true);
     this.requests = new PlayedRequests(play.requests ?? (Object.keys(play.agents).length < 2 ? "none" : play.switching === undefined ? "quiet" : "busy"));
     this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
@@ -107,6 +112,12 @@ export function memoryBackend(): Backend {
     controller.forms.touch();
   });
 
+  // A download gets further by this.
+  addEventListener("asgard-step-download", () => {
+    controller.models.step();
+    controller.change({});
+  });
+
   // And a request ends by this.
   addEventListener("asgard-end-request", () => {
     controller.requests.end();
@@ -158,9 +169,15 @@ export function memoryBackend(): Backend {
       gatewayListen: (listen) => Promise.resolve().then(() => controller.told(controller.gateway.change({ ...NO_CHANGE, listen }))),
       writeTool: (request) => Promise.resolve(controller.tools.write(request)),
       saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
-      importModel: () => Promise.resolve(IMPORTED),
-      openModelFolder: () => Promise.resolve(true),
-      openPage: () => Promise.resolve(true),
+      importModel: () => Promise.resolve(controller.told(controller.models.import())),
+      openModelFolder: (id) => {
+        document.documentElement.dataset["opened"] = controller.models.model(id).path;
+        return Promise.resolve(true);
+      },
+      openPage: (url) => {
+        document.documentElement.dataset["opened"] = url;
+        return Promise.resolve(true);
+      },
       saveReport: () => Promise.resolve("/home/you/asgard-report-20261121-140800.md"),
     },
     preference: (key) => Promise.resolve(JSON.parse(localStorage.getItem(`asgard.${key}`) ?? "null") as unknown),
@@ -332,6 +349,44 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return stackFile(c);
     case "logs":
       return { agent, lines: LOG.map((text) => ({ text })) };
+    case "installed_models":
+      return c.models.installed();
+    case "remove_model": {
+      const answered = c.models.remove(payload as Payload<"remove_model">);
+      return answered.removed ? c.told(answered) : answered;
+    }
+    case "estimate":
+      return c.models.estimate(payload as Payload<"estimate">);
+    case "curated_models":
+      return c.hub.curated();
+    case "model_info":
+      return c.hub.info((payload as Payload<"model_info">).repo);
+    case "pull": {
+      const asked = payload as Payload<"pull">;
+      const { title, gb } = c.hub.title(asked.repo, asked.variant);
+      return c.told(c.models.pull(asked, title, gb));
+    }
+    case "downloads":
+      return c.models.downloads();
+    case "download":
+      return c.models.detail((payload as Payload<"download">).id);
+    case "pause_download":
+      return c.told(c.models.pause((payload as Payload<"pause_download">).id, true));
+    case "resume_download":
+      return c.told(c.models.pause((payload as Payload<"resume_download">).id, false));
+    case "cancel_download":
+    case "forget_download":
+      return c.told(c.models.drop((payload as Payload<"forget_download">).id));
+    case "limit_downloads":
+      return c.told(c.models.limit((payload as Payload<"limit_downloads">).bytes_per_second));
+    case "hub_account":
+    case "check_hub_token":
+      return c.models.account();
+    case "set_hub_token":
+      await pause(STEP);
+      return c.told(c.models.setToken((payload as Payload<"set_hub_token">).token));
+    case "remove_hub_token":
+      return c.told(c.models.removeToken());
     case "cancel":
     case "shutdown":
       return {};
@@ -401,6 +456,25 @@ async function stream(
   if (cmd === "follow_logs") {
     for (const text of LOG) send({ text });
     await ended;
+    return;
+  }
+  if (cmd === "search_models") {
+    for (const chunk of c.hub.search(payload as unknown as SearchRequest)) {
+      await pause(STEP);
+      if (closed()) return;
+      send(chunk);
+    }
+    return;
+  }
+  if (cmd === "verify_model") {
+    const model = String(payload["id"]);
+    for (const chunk of c.models.verify(model)) {
+      await pause(STEP);
+      if (closed()) return;
+      send(chunk);
+    }
+    c.models.verified(model);
+    c.change({});
     return;
   }
   const id = Number(payload["conversation"]);
