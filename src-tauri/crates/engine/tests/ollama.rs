@@ -240,7 +240,7 @@ async fn all_models_are_listed_with_what_they_hold() {
     // More on the GPU than there is in all cannot be.
     state.loaded = vec![("gpt-oss:120b".to_owned(), 70, 71)];
     let fake = Fake::new(state).await;
-    let list = models(&reqwest::Client::new(), &fake.endpoint).await.unwrap();
+    let list = models(&net::plain().build().unwrap(), &fake.endpoint).await.unwrap();
     let qwen = OllamaModel { name: "qwen:latest".into(), size: 9, loaded: false, total: 0, vram: 0 };
     let oss = OllamaModel { name: "gpt-oss:120b".into(), size: 60, loaded: true, total: 70, vram: 70 };
     assert_eq!(list, [qwen, oss]);
@@ -376,7 +376,7 @@ async fn answers_that_are_not_ollamas_are_errors_and_never_an_empty_list() {
         assert_eq!(error.kind, ErrorKind::Failed);
         assert!(error.message.contains(word) && error.next.contains("journalctl"), "{error:?}");
         assert!(engine.held().await.is_empty());
-        assert!(models(&reqwest::Client::new(), &fake.endpoint).await.is_err());
+        assert!(models(&net::plain().build().unwrap(), &fake.endpoint).await.is_err());
     }
     let fake = Fake::new(fault("/api/ps", 503, "busy")).await;
     let error = fake.engine("qwen").list().await.unwrap_err();
@@ -397,7 +397,7 @@ async fn a_dead_daemon_is_unreachable_and_holds_nothing() {
         engine.pull(&launch(), &mut |_| ()).await.unwrap_err(),
         engine.start(&launch(), &mut |_| ()).await.unwrap_err(),
         engine.stop(&agent("thor"), grace).await.unwrap_err(),
-        models(&reqwest::Client::new(), &endpoint).await.unwrap_err(),
+        models(&net::plain().build().unwrap(), &endpoint).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind, ErrorKind::Unreachable);

@@ -10,6 +10,7 @@ pub mod download;
 pub mod gguf;
 pub mod hub;
 pub mod safetensors;
+pub mod variants;
 
 use std::path::Path;
 
