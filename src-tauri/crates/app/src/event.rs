@@ -135,6 +135,8 @@ pub(crate) enum Event {
     Yielded(Option<Yielded>),
     Happened(ActivityEvent),
     ChatsChanged,
+    /// Something came, went or was verified in the cache of models.
+    ModelsChanged,
     /// Requests came, moved or ended, since the last of these.
     RequestsChanged,
 }

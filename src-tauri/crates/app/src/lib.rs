@@ -70,6 +70,7 @@ pub use commands::App;
 pub use doctor::{offline_doctor, offline_report};
 pub use estimating::offline_estimate;
 pub use history::offline_picture;
+pub use installed::{offline_import, offline_installed, offline_remove, offline_verify};
 pub use offline::{FromState, OfflinePlan, offline_plan};
 pub use stacks::{Ground, confirm, confirmation, export, gpu, ground, import, presets, stack_on, use_preset};
 pub use start::{Options, StartError, start};

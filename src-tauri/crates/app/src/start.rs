@@ -206,6 +206,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         pins,
         secrets,
         hub,
+        models: crate::installed::Shelf::default(),
         machine: options.machine(),
         identity,
         listen,
@@ -281,6 +282,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let (looking, to) = (lookers.clone(), ctx.state.clone());
     let tell = move || to.note(Event::RequestsChanged);
     tokio::spawn(ctx.recorder.clone().run(move || looking.any(), tell));
+    tokio::spawn(crate::installed::watch(ctx.clone(), lookers.clone()));
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
     crate::learning::recall(&ctx).await;

@@ -385,7 +385,7 @@ impl State {
                 events.truncate(EVENTS_KEPT);
                 self.events = Arc::new(events);
             }
-            Event::ChatsChanged | Event::RequestsChanged => self.elsewhere += 1,
+            Event::ChatsChanged | Event::ModelsChanged | Event::RequestsChanged => self.elsewhere += 1,
         }
         self.revision += 1;
         true

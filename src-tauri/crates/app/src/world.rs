@@ -74,6 +74,8 @@ pub(crate) struct World {
     pub(crate) secrets: Secrets,
     /// The Hub that models come from.
     pub(crate) hub: crate::account::Access,
+    /// What was seen last of the cache of models.
+    pub(crate) models: crate::installed::Shelf,
     pub(crate) machine: Machine,
     /// How long memory may take to come back after a stop.
     pub(crate) memory_patience: Duration,

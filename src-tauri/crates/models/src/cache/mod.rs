@@ -32,7 +32,7 @@ pub use owner::{Foreign, User, quoted};
 pub use presence::{Presence, gguf_path, has_model};
 pub use remove::{Removal, RemoveError, Removed, removal, remove};
 pub use scan::{Blob, Bounds, Entry, Inode, Repo, Scan, Snapshot, scan};
-pub use verify::{Hashing, Verified, verify};
+pub use verify::{Hashing, Stamp, Verified, stamps, verify};
 
 /// What Asgard keeps in a repository's folder for itself: unfinished downloads and imports.
 const OURS: &str = ".asgard";

@@ -151,3 +151,12 @@ pub(super) fn stamp(repo: &Repo, name: &str) -> Option<Stamp> {
     let folder = repo.folder.file_name()?.to_string_lossy();
     Some(Stamp { blob: format!("{folder}/blobs/{name}"), bytes: metadata.len(), changed })
 }
+
+/// The stamps of all blobs of a snapshot, as they are now.
+pub fn stamps(repo: &Repo, snapshot: &Snapshot) -> Vec<Stamp> {
+    let names = snapshot.files.values().filter_map(|entry| match entry {
+        Entry::Blob(name) => Some(name),
+        Entry::Own(_) | Entry::Outside { .. } | Entry::Broken | Entry::Odd => None,
+    });
+    names.filter_map(|name| stamp(repo, name)).collect()
+}
