@@ -167,6 +167,10 @@ needs_real_model() {
 }
 run_real_model() { run_journey real_model; }
 
+journey hub hub 300
+needs_hub() { needs_clients; }
+run_hub() { run_journey hub; }
+
 journey clients clients 600
 needs_clients() {
     local why

@@ -3,6 +3,7 @@
 pub mod display;
 pub mod docker;
 pub mod household;
+pub mod hub_client;
 pub mod podman;
 pub mod registry;
 pub mod steps;

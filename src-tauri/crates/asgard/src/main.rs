@@ -39,6 +39,10 @@ fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "stand-in") {
         return rehearsal::stand_in::main(words.into_iter().skip(2).collect());
     }
+    // The rehearsal's Hub on its own, for tests and benchmarks that need it in another process.
+    if words.get(1).is_some_and(|word| word == "rehearsal-hub") {
+        return rehearsal::hub::main(words.into_iter().skip(2).collect());
+    }
     let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
         Err(error) => return ExitCode::from(misused(&error, Screen::new(wants_json(&words)))),

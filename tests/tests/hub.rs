@@ -1,0 +1,112 @@
+//! The loopback Hub, judged by the client that the real Hub's owners publish: what works with it here works as it does
+//! with the real one, and a promise that is kept against this Hub is worth something.
+
+use journeys::hub_client::{Client, hashes};
+use rehearsal::hub::{Access, Content, File, Hub, Place, Repo, Running, TOKEN, Trouble, catalogue, many};
+use serde_json::{Value, json};
+
+const MODEL: &str = "Qwen/Qwen2.5-7B-Instruct-AWQ";
+
+fn repo(hub: &Hub, id: &str) -> Repo {
+    hub.repos.iter().find(|r| r.id == id).unwrap().clone()
+}
+
+/// The rehearsal's Hub, and what its client is to find in [`MODEL`].
+fn start(change: impl FnOnce(&mut Hub)) -> (Running, Value) {
+    let mut hub = catalogue();
+    change(&mut hub);
+    let expected = hashes(&repo(&hub, MODEL));
+    (hub.start().unwrap(), expected)
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_whole_repository_is_fetched_once_and_found_without_the_network() {
+    for redirects_small in [false, true] {
+        let (hub, expected) = start(|hub| hub.redirects_small = redirects_small);
+        let home = home();
+        let client = Client::new(&hub.endpoint(), home.path()).with_token(TOKEN);
+        client.run(&["fetch", MODEL], &expected);
+        let size = hub.bytes_served("");
+        client.run(&["fetch", MODEL], &expected);
+        assert_eq!(hub.bytes_served(""), size, "nothing came a second time");
+        let seen = client.run(&["local", MODEL], &expected);
+        assert_eq!(seen["size_on_disk"].as_u64(), Some(size), "it took what was sent");
+        let log = hub.log();
+        assert!(log.iter().any(|e| e.host == "cdn") && log.iter().any(|e| e.host == "hub"));
+        for entry in log {
+            assert_eq!(entry.authorization, entry.host == "hub", "{entry:?}");
+        }
+    }
+}
+
+#[test]
+fn lists_are_searched_filtered_sorted_and_paged() {
+    let (hub, _) = start(|hub| hub.page = 3);
+    let home = home();
+    Client::new(&hub.endpoint(), home.path()).run(&["lists"], &Value::Null);
+    assert!(hub.log().iter().any(|e| e.target.contains("cursor=3")), "it followed the pages");
+}
+
+#[test]
+fn a_repository_says_what_it_holds() {
+    let (hub, expected) = start(|hub| hub.repos.push(many("big/many", 2500)));
+    let home = home();
+    let client = Client::new(&hub.endpoint(), home.path());
+    client.run(&["info", MODEL], &expected);
+    client.run(&["many", "big/many", "2500"], &Value::Null);
+}
+
+#[test]
+fn one_file_is_fetched_by_its_name() {
+    let (hub, expected) = start(|_| {});
+    let home = home();
+    let client = Client::new(&hub.endpoint(), home.path());
+    for path in ["README.md", "config.json", "model-00002-of-00002.safetensors"] {
+        client.run(&["one", MODEL, path], &expected[path]);
+    }
+}
+
+#[test]
+fn the_account_is_known_and_every_refusal_has_its_class() {
+    let config = || vec![File::new("config.json", Content::text("{}"))];
+    let (hub, _) = start(|hub| {
+        hub.repos.push(Repo::new("taken/down", config()).with_access(Access::Disabled));
+    });
+    let home = home();
+    let client = Client::new(&hub.endpoint(), home.path());
+    client.run(&["account"], &Value::Null);
+    let case = [
+        "refusals",
+        MODEL,
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "valhalla/Runes-70B",
+        "rehearsal/odins-notes-7b",
+        "taken/down",
+    ];
+    client.run(&case, &Value::Null);
+    let client = client.with_token(TOKEN);
+    client.run(&case, &Value::Null);
+    hub.accept(TOKEN, "meta-llama/Llama-3.1-8B-Instruct");
+    let gated = repo(&catalogue(), "meta-llama/Llama-3.1-8B-Instruct");
+    client.run(&["fetch", &gated.id], &hashes(&gated));
+}
+
+#[test]
+fn a_cut_a_refusal_for_a_while_and_a_slow_line_are_what_the_client_knows() {
+    let (hub, expected) = start(|_| {});
+    let home = home();
+    let client = Client::new(&hub.endpoint(), home.path());
+    let large = "model-00001-of-00002.safetensors";
+    hub.trouble(Trouble::Cut { at: 1_000_000 }.of(large).on(Place::Cdn).times(1));
+    hub.trouble(Trouble::TooMany { retry_after: Some(1), rate_limit: None }.of("/resolve/").times(1));
+    client.run(&["fetch", MODEL], &expected);
+    let ranges: Vec<_> =
+        hub.log().into_iter().filter(|e| e.file.ends_with(large) && e.range.is_some()).collect();
+    assert_eq!(ranges.len(), 1, "it went on where it was cut: {ranges:?}");
+    assert_eq!(json!(ranges[0].range), json!("bytes=1000000-"));
+    assert_eq!(ranges[0].status, 206);
+}
