@@ -157,7 +157,7 @@ def refusals(open_repo, gated, manual, private, disabled):
     else:
         seen.append(fails(errors.RepositoryNotFoundError, lambda: api.model_info(private)))
         seen.append(fails(errors.RepositoryNotFoundError, lambda: get(private)))
-    seen.append(fails(errors.DisabledRepoError, lambda: api.get_hf_file_metadata(hf_hub_url(disabled, "x"))))
+    seen.append(fails(errors.DisabledRepoError, lambda: api.get_hf_file_metadata(url=hf_hub_url(disabled, "x"))))
     return {"seen": seen}
 
 
