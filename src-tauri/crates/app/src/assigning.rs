@@ -100,7 +100,7 @@ fn tried(ground: &Ground<'_>, asked: &AssignRequest) -> Result<(AssignPreview, O
         kv_bytes: kv.0,
         overhead_bytes: overhead.0,
         total_bytes: total,
-        kv_bytes_per_token: trial.per_token(asked, ground.scale),
+        kv_bytes_per_token: trial.per_token(asked),
         certainty: trial.certainty().to_owned(),
         pools,
         profiles,

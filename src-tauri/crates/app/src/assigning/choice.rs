@@ -311,7 +311,7 @@ impl Draft<'_> {
             && let Some(weights) = known.weights()
         {
             // The check of the file cannot look it up: a rehearsal asks no model's files.
-            let text = self.written_size(Bytes(weights.0 / self.question.scale.max(1)));
+            let text = self.written_size(weights);
             self.set("weights", text);
         }
     }
@@ -451,10 +451,7 @@ impl Draft<'_> {
         if !touched && self.asked().kv_cache_bytes.is_none() {
             return;
         }
-        let wanted = self.asked().kv_cache_bytes.map(Bytes).or_else(|| {
-            let facts = self.question.known.facts.as_ref()?;
-            needed(facts, request, self.question.scale)
-        });
+        let wanted = self.asked().kv_cache_bytes.map(Bytes).or_else(|| needed(self.question.known, request));
         let Some(kv) = wanted else {
             if self.old.is_some_and(|_| !self.before.contains_key("kv_cache")) || self.old.is_none() {
                 self.note("What its KV cache takes is not known: give its size.");
@@ -492,7 +489,8 @@ pub(super) fn written_size(bytes: Bytes, scale: u64) -> String {
 
 /// What the cache must hold for all sequences of the context, or for the smallest pool that every version of the
 /// server starts with; over all devices, in the size of this machine. None where nothing is known of it.
-pub(super) fn needed(facts: &estimate::ModelFacts, request: &Request, scale: u64) -> Option<Bytes> {
+pub(super) fn needed(known: &Known, request: &Request) -> Option<Bytes> {
+    let facts = known.facts.as_ref()?;
     let made = estimate::estimate(facts, request).ok()?;
     let all = made.kv + made.state;
     if made.certainty.kv == Sureness::Unknown || all == Bytes::ZERO {
@@ -509,7 +507,7 @@ pub(super) fn needed(facts: &estimate::ModelFacts, request: &Request, scale: u64
     };
     let least = estimate::smallest_pool(facts, &newer)
         .map_or(Bytes::ZERO, |pool| Bytes(pool.0.saturating_mul(u64::from(request.tensor_parallel))));
-    Some(Bytes(all.max(least).0 / scale.max(1)))
+    Some(Bytes(all.max(least).0 / known.shrunk))
 }
 
 fn listed(keys: &[&str]) -> String {

@@ -54,6 +54,9 @@ pub(super) struct Known {
     pub(super) catalog: Option<&'static KnownModel>,
     /// Whether the check of the stack file finds the weights by itself; else they must be written.
     pub(super) counted: bool,
+    /// What its weights and its cache are divided by on this machine. The models that a rehearsal fetches are in its
+    /// small unit already; those that are known by name are real ones.
+    pub(super) shrunk: u64,
 }
 
 impl Known {
@@ -68,7 +71,8 @@ impl Known {
         };
         let weighed = |facts: &ModelFacts| !matches!(facts.weights, Weights::Unknown { .. });
         let counted = catalog.is_some() || scale == 1 && facts.as_ref().is_some_and(weighed);
-        Self { model: model.to_owned(), gguf: is_gguf(model), facts, catalog, counted }
+        let shrunk = if catalog.is_some() { scale.max(1) } else { 1 };
+        Self { model: model.to_owned(), gguf: is_gguf(model), facts, catalog, counted, shrunk }
     }
 
     pub(super) fn max_context(&self) -> Option<u32> {

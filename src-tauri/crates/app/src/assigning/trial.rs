@@ -42,7 +42,7 @@ pub(super) struct Trial {
     pub(super) stack: Option<Stack>,
     pub(super) problems: Vec<StackProblem>,
     pub(super) notes: Vec<String>,
-    /// The estimate by the model's own facts, in the size of this machine.
+    /// The estimate by the model's own facts.
     estimate: Option<Estimate>,
 }
 
@@ -142,18 +142,18 @@ impl Trial {
         match self.agent(asked).map(|a| a.claim) {
             Some(ClaimBasis::KvCache { weights, kv_cache, overhead }) => (weights, kv_cache, overhead),
             Some(ClaimBasis::Memory(_) | ClaimBasis::Share(_)) | None => {
-                let scaled = |b: Bytes| Bytes(b.0 / scale.max(1));
+                let here = |b: Bytes| Bytes(b.0 / self.known.shrunk);
                 let Some(e) = &self.estimate else { return Default::default() };
-                let kv = asked.kv_cache_bytes.map_or_else(|| scaled(e.kv + e.state), Bytes);
-                (scaled(e.weights), kv, scaled(e.overhead))
+                let kv = asked.kv_cache_bytes.map_or_else(|| here(e.kv + e.state), Bytes);
+                (here(e.weights), kv, Bytes(e.overhead.0 / scale.max(1)))
             }
         }
     }
 
-    pub(super) fn per_token(&self, asked: &AssignRequest, scale: u64) -> Option<u64> {
+    pub(super) fn per_token(&self, asked: &AssignRequest) -> Option<u64> {
         let of_agent = self.agent(asked).and_then(|a| a.kv_bytes_per_token);
         of_agent.or_else(|| {
-            self.estimate.as_ref().map(|e| e.kv_bytes_per_token / scale.max(1)).filter(|n| *n > 0)
+            self.estimate.as_ref().map(|e| e.kv_bytes_per_token / self.known.shrunk).filter(|n| *n > 0)
         })
     }
 
@@ -260,7 +260,7 @@ pub(super) fn longest(
     let fits = |context: u32| {
         let request = Request { context: Some(context), ..trial.choice.request.clone() };
         let (Some(kv), Ok(made)) =
-            (choice::needed(facts, &request, scale), estimate::estimate(facts, &request))
+            (choice::needed(&trial.known, &request), estimate::estimate(facts, &request))
         else {
             return false;
         };
