@@ -101,14 +101,20 @@ fn the_base_profiles_models_come_first_and_are_chosen_unless_they_are_here() {
     assert_eq!(models[0].bytes, Some(9_980_000_000));
     assert!(models[1].bytes.is_some_and(|b| b > 15_000_000_000), "by the catalog");
     // One that is here is not fetched again.
-    let snapshot: PathBuf = hub.path().join("models--Qwen--Qwen2.5-14B-Instruct-AWQ/snapshots/abc");
+    let snapshot: PathBuf =
+        hub.path().join("models--Qwen--Qwen2.5-14B-Instruct-AWQ/snapshots").join("a".repeat(40));
     std::fs::create_dir_all(&snapshot).unwrap();
-    for (file, text) in [("config.json", "{}"), ("model.safetensors", "x"), ("tokenizer.json", "{}")] {
+    for (file, text) in [
+        ("config.json", "{}"),
+        ("model.safetensors", "x"),
+        ("tokenizer.json", "{}"),
+        ("tokenizer_config.json", "{}"),
+    ] {
         std::fs::write(snapshot.join(file), text).unwrap();
     }
     let refs = hub.path().join("models--Qwen--Qwen2.5-14B-Instruct-AWQ/refs");
     std::fs::create_dir_all(&refs).unwrap();
-    std::fs::write(refs.join("main"), "abc").unwrap();
+    std::fs::write(refs.join("main"), "a".repeat(40)).unwrap();
     let models = household::models(&stack("norse"), &curated, &None, hub.path(), 1);
     assert_eq!((models[0].installed, models[0].chosen), (true, false));
 }
