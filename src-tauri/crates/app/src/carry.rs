@@ -37,6 +37,7 @@ pub(crate) struct Ctx {
     pub(crate) gate: Gate,
     pub(crate) recorder: Recorder,
     pub(crate) keys: Keys,
+    pub(crate) downloads: crate::downloads::Line,
 }
 
 /// Why a step did not come to its end.

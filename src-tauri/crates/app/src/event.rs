@@ -139,4 +139,6 @@ pub(crate) enum Event {
     ModelsChanged,
     /// Requests came, moved or ended, since the last of these.
     RequestsChanged,
+    /// Downloads came, moved or ended, since the last of these.
+    DownloadsChanged,
 }

@@ -124,6 +124,7 @@ async fn run(app: App) {
         }
     }
     app.ctx.recorder.flush().await;
+    app.ctx.downloads.put_away().await;
     app.ctx.keys.keep(&app.ctx).await;
     app.ended.send_replace(true);
 }

@@ -27,6 +27,7 @@ use store::lock::{ControllerLock, LockError};
 use store::paths::Paths;
 use tokio::sync::watch;
 
+use crate::account::Access;
 use crate::carry::Ctx;
 use crate::chat::Replies;
 use crate::commands::App;
@@ -39,7 +40,7 @@ use crate::run_loop::{self, Wish};
 use crate::state::{Event, State};
 use crate::telemetry::{self, Lookers};
 use crate::world::{PlayedMachine, RehearsalOptions, World};
-use crate::{recover, stack_watch};
+use crate::{downloads, recover, stack_watch};
 
 /// What the program read from its surroundings.
 #[derive(Debug, Clone)]
@@ -252,7 +253,10 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let (handle, pending) = run_loop::prepare(state);
     let recorder = Recorder::new(world.database.clone());
     let (gate, orders) = Gate::new(handle.clone(), recorder.clone(), schedule, face);
-    let ctx = Ctx { world, state: handle, gate, recorder, keys: Keys::default() };
+    let (told, telling) = tokio::sync::mpsc::unbounded_channel();
+    let source = Arc::new(downloads::FromHub::new(world.clone()));
+    let downloads = downloads::Line::new(source, world.database.clone(), told);
+    let ctx = Ctx { world, state: handle, gate, recorder, keys: Keys::default(), downloads };
     tokio::spawn(pending.run(ctx.clone()));
 
     let lookers = Lookers::default();
@@ -283,6 +287,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
     let tell = move || to.note(Event::RequestsChanged);
     tokio::spawn(ctx.recorder.clone().run(move || looking.any(), tell));
     tokio::spawn(crate::installed::watch(ctx.clone(), lookers.clone()));
+    tokio::spawn(downloads::run(ctx.clone(), telling, lookers.clone()));
     tokio::spawn(telemetry::run(ctx.clone(), lookers));
     tokio::spawn(stack_watch::run(ctx.clone()));
     crate::learning::recall(&ctx).await;
@@ -341,14 +346,37 @@ async fn recall(world: &Arc<World>, state: &mut State) {
     state.profile = profile.map(ToOwned::to_owned);
 }
 
-/// The Hub that is named, or Hugging Face's.
-fn hub_access(options: &Options, paths: &Paths) -> Result<crate::account::Access, StartError> {
-    let hub = match options.var("HF_ENDPOINT").filter(|e| !e.trim().is_empty()) {
-        Some(endpoint) => models::hub::Hub::mirror(endpoint, None),
-        None => models::hub::Hub::new(models::hub::PUBLIC, None),
+/// The Hub that is named, a rehearsal's own, or Hugging Face's.
+fn hub_access(options: &Options, paths: &Paths) -> Result<Access, StartError> {
+    let bad = |e: models::hub::BadEndpoint| StartError::new(e.to_string(), e.next());
+    let endpoint = options.var("HF_ENDPOINT").filter(|e| !e.trim().is_empty());
+    if endpoint.is_none() && options.decide_rehearsal() {
+        let running = played_hub(options);
+        // A rehearsal never asks the real one: without its own it finds nothing.
+        let endpoint = running.as_ref().map_or_else(|| "http://127.0.0.1:9".to_owned(), |r| r.endpoint());
+        return Ok(Access::played(models::hub::Hub::new(&endpoint, None).map_err(bad)?, running));
     }
-    .map_err(|e| StartError::new(e.to_string(), e.next()))?;
-    Ok(crate::account::Access::new(hub, options.hub_token.clone(), Some(paths.client_token.clone())))
+    let Some(endpoint) = endpoint else {
+        let hub = models::hub::Hub::new(models::hub::PUBLIC, None).map_err(bad)?;
+        return Ok(Access::new(hub, false, options.hub_token.clone(), paths.client_token.clone()));
+    };
+    let hub = models::hub::Hub::mirror(endpoint, Some(domain::secret::Secret::new("any"))).map_err(bad)?;
+    let clear = hub.token.is_none();
+    let hub = models::hub::Hub { token: None, ..hub };
+    Ok(Access::new(hub, clear, options.hub_token.clone(), paths.client_token.clone()))
+}
+
+/// The rehearsal's Hub, with its catalogue, on a free port of the loopback. `ASGARD_REHEARSAL_HUB_PACE` is how many
+/// bytes a second each of its connections gives.
+fn played_hub(options: &Options) -> Option<rehearsal::hub::Running> {
+    let pace = options.var("ASGARD_REHEARSAL_HUB_PACE").and_then(|p| p.parse().ok());
+    match (rehearsal::hub::Hub { pace, ..rehearsal::hub::catalogue() }).start() {
+        Ok(running) => Some(running),
+        Err(error) => {
+            tracing::warn!("The rehearsal has no Hub: {error}.");
+            None
+        }
+    }
 }
 
 /// `BIFROST_PORT` keeps its name from the earlier Bifrost.

@@ -107,7 +107,7 @@ pub(crate) struct State {
     pub(crate) yielded: Option<Arc<Yielded>>,
     pub(crate) notices: BTreeMap<&'static str, Notice>,
     pub(crate) events: Arc<Vec<ActivityEvent>>,
-    /// Counts what is not in the state itself (chats, requests), so that readers know to fetch.
+    /// Counts what is not in the state itself (chats, requests, downloads), so that readers know to fetch.
     pub(crate) elsewhere: u64,
 }
 
@@ -385,7 +385,9 @@ impl State {
                 events.truncate(EVENTS_KEPT);
                 self.events = Arc::new(events);
             }
-            Event::ChatsChanged | Event::ModelsChanged | Event::RequestsChanged => self.elsewhere += 1,
+            Event::ChatsChanged | Event::ModelsChanged | Event::RequestsChanged | Event::DownloadsChanged => {
+                self.elsewhere += 1;
+            }
         }
         self.revision += 1;
         true

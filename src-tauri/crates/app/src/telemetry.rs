@@ -1,7 +1,6 @@
 //! The figures that change by themselves: read every 2 s while somebody looks, every 30 s otherwise.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use domain::agent::AgentName;
 use domain::stack::BackendKind;
 use engine::metrics::Meter;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::carry::{self, Ctx};
@@ -19,10 +18,16 @@ use crate::recover;
 use crate::state::{Event, Figures};
 
 /// How many look at the state right now.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Lookers {
-    count: Arc<AtomicUsize>,
+    count: Arc<watch::Sender<usize>>,
     came: Arc<Notify>,
+}
+
+impl Default for Lookers {
+    fn default() -> Self {
+        Self { count: Arc::new(watch::Sender::new(0)), came: Arc::default() }
+    }
 }
 
 /// Somebody who looks, until dropped.
@@ -30,19 +35,25 @@ pub(crate) struct Looking(Lookers);
 
 impl Lookers {
     pub(crate) fn come(&self) -> Looking {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.count.send_modify(|count| *count += 1);
         self.came.notify_one();
         Looking(self.clone())
     }
 
     pub(crate) fn any(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > 0
+        *self.count.borrow() > 0
+    }
+
+    /// Returns when somebody looks, at once where somebody does.
+    pub(crate) async fn looked_at(&self) {
+        // An error would mean that the count is gone, and it is here.
+        let _ = self.count.subscribe().wait_for(|count| *count > 0).await;
     }
 }
 
 impl Drop for Looking {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

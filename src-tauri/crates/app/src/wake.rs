@@ -194,7 +194,7 @@ async fn end_half_started(ctx: &Ctx, agent: &Agent, engine: &Arc<dyn Engine>) {
     wait_memory(ctx, &agent.name, &look.pools, held.as_ref(), &pids).await;
 }
 
-fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError> {
+pub(crate) fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError> {
     if ctx.world.rehearsal.is_some() && agent.runs_in_container() {
         return Ok(());
     }

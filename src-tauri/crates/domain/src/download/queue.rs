@@ -74,6 +74,8 @@ pub enum Event {
         id: Id,
         end: End,
     },
+    /// The Hub asked somebody else for patience.
+    Asked(Duration),
     /// Time has passed.
     Tick,
 }
@@ -229,6 +231,7 @@ impl Queue {
                 }
             }
             Event::Ended { id, end } => self.ended(id, end, now, &mut orders),
+            Event::Asked(wait) => self.be_patient(wait, now),
             Event::Tick => {}
         }
         self.go_on(now, &mut orders);
@@ -247,10 +250,14 @@ impl Queue {
         orders.push(Order::Remove(id));
     }
 
+    fn be_patient(&mut self, wait: Duration, now: Duration) {
+        let until = now.saturating_add(wait.clamp(WAIT.0, WAIT.1));
+        self.hold = Some(self.hold.map_or(until, |before| before.max(until)));
+    }
+
     fn ended(&mut self, id: Id, end: End, now: Duration, orders: &mut Vec<Order>) {
         if let End::Again(Again::Asked(wait)) = end {
-            let until = now.saturating_add(wait.clamp(WAIT.0, WAIT.1));
-            self.hold = Some(self.hold.map_or(until, |before| before.max(until)));
+            self.be_patient(wait, now);
         }
         let Some(entry) = self.entry(id).filter(|e| e.is_busy()) else { return };
         let then = match entry.phase {
@@ -266,8 +273,9 @@ impl Queue {
             }
             (End::Failed, _) => Phase::Failed,
             (_, Some(Then::Pause)) => Phase::Paused,
-            // One that stops without being told to was not stopped by a person.
-            (_, Some(Then::Queue)) | (End::Stopped, None) => Phase::Queued,
+            (_, Some(Then::Queue)) => Phase::Queued,
+            // One that stops without being told to was not stopped by a person; it is not begun again in a hurry.
+            (End::Stopped, None) => entry.again(Again::Network, now),
             (End::Again(again), None) => entry.again(again, now),
         };
     }

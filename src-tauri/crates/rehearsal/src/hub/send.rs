@@ -242,9 +242,7 @@ async fn bytes(
         of.content.fill(at, known);
         beyond.fill(b'+');
         if fate.changed {
-            for byte in known.iter_mut() {
-                *byte ^= 0x5a;
-            }
+            known.iter_mut().for_each(|b| *b ^= 0x5a);
         }
         for flip in &fate.flips {
             let place =

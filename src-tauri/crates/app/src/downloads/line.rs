@@ -1,0 +1,588 @@
+//! The line of downloads: the queue's orders carried out, each change written down, and all of it readable at once.
+//!
+//! `domain`'s queue decides; this holds it behind one lock that nothing waits under. Figures are read from the
+//! attempts when somebody asks for them: with nobody looking, nothing is computed and nobody is woken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::shapes::status::Severity;
+use domain::download::queue::{End, Event, Id, Order, Phase, Queue, Then};
+use jiff::Timestamp;
+use models::download::{Progress, RateLimit};
+use store::database::{Database, DownloadRecord, FileRecord};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::ends::{self, Ending};
+use super::item::{Attempt, Item};
+use super::show;
+use super::source::{Asked, Found, Source};
+
+/// How often the figures of a running download are written down. What a crash forgets of them is only figures.
+const WRITE: Duration = Duration::from_secs(5);
+/// After a refusal of the database, how long until the next try; doubled up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// A database that another program holds for long keeps nobody's request waiting longer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(8);
+/// So many that are done stay in the list.
+const DONE_KEPT: usize = 50;
+
+/// What the line has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// For Activity.
+    Happened(Severity, String),
+    /// All files of a repository are here.
+    Arrived(String),
+}
+
+/// Clones are the same line.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) rate: Arc<RateLimit>,
+    database: Arc<Mutex<Database>>,
+    told: mpsc::UnboundedSender<Told>,
+    began: Instant,
+    desk: Mutex<Desk>,
+    /// Something is to be written.
+    write: Notify,
+    /// One writes at a time, so that an older state never comes after a younger one.
+    writing: tokio::sync::Mutex<()>,
+    /// The clock must be looked at anew.
+    due: Notify,
+    /// Something changed that a face shows, besides figures.
+    pub(super) changed: Notify,
+    has_changed: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) queue: Queue,
+    pub(super) items: BTreeMap<Id, Item>,
+    next: Id,
+    dirty: BTreeSet<Id>,
+    files_dirty: BTreeSet<Id>,
+    gone: BTreeSet<Id>,
+    /// As they were measured last.
+    pub(super) free: Option<u64>,
+    pub(super) partial: u64,
+    pub(super) partial_days: u32,
+    pub(super) then_start: Option<String>,
+}
+
+impl Line {
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        database: Arc<Mutex<Database>>,
+        told: mpsc::UnboundedSender<Told>,
+    ) -> Self {
+        let desk = Desk { next: 1, partial_days: super::PARTIAL_DAYS, ..Desk::default() };
+        let line = Self {
+            inner: Arc::new(Inner {
+                source,
+                rate: Arc::new(RateLimit::new(None)),
+                database,
+                told,
+                began: Instant::now(),
+                desk: Mutex::new(desk),
+                write: Notify::new(),
+                writing: tokio::sync::Mutex::new(()),
+                due: Notify::new(),
+                changed: Notify::new(),
+                has_changed: AtomicBool::new(false),
+            }),
+        };
+        tokio::spawn(line.clone().keep_time());
+        tokio::spawn(line.clone().keep_writing());
+        line
+    }
+
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.inner.began.elapsed()
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        let _ = self.inner.told.send(told);
+    }
+
+    /// Whether something but figures has changed since the last call.
+    pub(super) fn take_changed(&self) -> bool {
+        self.inner.has_changed.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn show_again(&self) {
+        self.inner.has_changed.store(true, Ordering::Relaxed);
+        self.inner.changed.notify_one();
+    }
+
+    /// Takes an event in and sees to its orders.
+    pub(super) fn apply(&self, event: Event) {
+        let mut desk = self.desk();
+        self.apply_on(&mut desk, event);
+    }
+
+    fn apply_on(&self, desk: &mut Desk, event: Event) {
+        let before: BTreeMap<Id, Option<Phase>> =
+            desk.items.keys().map(|id| (*id, desk.queue.phase(*id))).collect();
+        let orders = desk.queue.apply(event, self.now());
+        for order in orders {
+            self.see_to(desk, order);
+        }
+        for (id, phase) in before {
+            let now = desk.queue.phase(id);
+            if now != phase && now.is_some() {
+                desk.dirty.insert(id);
+                if matches!(now, Some(Phase::Queued | Phase::Active)) && matches!(phase, Some(Phase::Failed))
+                {
+                    desk.forgive(id);
+                }
+            }
+        }
+        self.inner.due.notify_one();
+        self.inner.write.notify_one();
+        self.show_again();
+    }
+
+    fn see_to(&self, desk: &mut Desk, order: Order) {
+        match order {
+            Order::Begin(id) => {
+                let cancel = CancellationToken::new();
+                let Some(item) = desk.items.get_mut(&id) else { return };
+                item.attempt = Some(Attempt { cancel: cancel.clone(), progress: None });
+                item.finished = None;
+                tokio::spawn(self.clone().carry(id, cancel));
+            }
+            Order::Stop(id) => {
+                if let Some(attempt) = desk.items.get(&id).and_then(|i| i.attempt.as_ref()) {
+                    attempt.cancel.cancel();
+                }
+            }
+            Order::Discard(id) => self.discard(desk, id),
+            Order::Remove(id) => {
+                desk.items.remove(&id);
+                desk.dirty.remove(&id);
+                desk.files_dirty.remove(&id);
+                desk.gone.insert(id);
+            }
+        }
+    }
+
+    /// Deletes what a download left unfinished, but for files that another one is about too.
+    fn discard(&self, desk: &Desk, id: Id) {
+        let Some((repo, mut hashes)) = desk.items.get(&id).and_then(|item| {
+            let files = &item.found.as_ref()?.files;
+            let hashes: BTreeSet<String> = files.iter().map(|f| f.hash.hex().to_owned()).collect();
+            Some((item.asked.repo.clone(), hashes))
+        }) else {
+            return;
+        };
+        for other in desk.items.values().filter(|i| i.id != id && i.asked.repo == repo) {
+            if desk.queue.phase(other.id) != Some(Phase::Done)
+                && let Some(found) = &other.found
+            {
+                for file in found.files.iter() {
+                    hashes.remove(file.hash.hex());
+                }
+            }
+        }
+        let (line, hashes) = (self.clone(), hashes.into_iter().collect::<Vec<_>>());
+        tokio::spawn(async move {
+            let source = line.inner.source.clone();
+            let _ = tokio::task::spawn_blocking(move || source.discard(&repo, &hashes)).await;
+            line.measure().await;
+        });
+    }
+
+    /// One attempt at a download, from its beginning to its end.
+    async fn carry(self, id: Id, cancel: CancellationToken) {
+        let ending = self.attempt(id, &cancel).await;
+        self.settle(id, ending);
+        self.inner.write.notify_one();
+        self.measure().await;
+    }
+
+    /// Writes the end of an attempt into the line, and tells of it where it is the end of the download.
+    fn settle(&self, id: Id, ending: Ending) {
+        let mut desk = self.desk();
+        let Some(item) = desk.items.get_mut(&id) else { return };
+        let mut moved = false;
+        if let Some(last) = item.progress() {
+            item.done = last.done_bytes;
+            item.fetched = item.fetched.saturating_add(last.fetched_bytes);
+            item.files_done = last.files_done as u64;
+            moved = last.fetched_bytes > 0;
+            item.last = Some(last);
+        }
+        item.attempt = None;
+        item.problem = ending.problem;
+        if ending.list_again {
+            item.found = None;
+        }
+        if ending.end == End::Done {
+            item.done = item.total.unwrap_or(item.done);
+            item.files_done = item.files_total.unwrap_or(item.files_done);
+            item.finished = Some(Timestamp::now());
+            item.last = None;
+        }
+        if moved {
+            self.apply_on(&mut desk, Event::Progressed(id));
+        }
+        self.apply_on(&mut desk, Event::Ended { id, end: ending.end });
+        // The queue has the last word: a page that is no Hub's for the tenth time is a failure.
+        let phase = desk.queue.phase(id);
+        desk.dirty.insert(id);
+        let Some(item) = desk.items.get_mut(&id) else { return };
+        match phase {
+            Some(Phase::Done) => {
+                item.problem = None;
+                let told = Told::Happened(Severity::Info, show::arrived(item));
+                let repo = item.asked.repo.clone();
+                self.tell(told);
+                self.tell(Told::Arrived(repo));
+                desk.thin_out(|event| self.apply_later(event));
+            }
+            Some(Phase::Failed) => {
+                item.finished = Some(Timestamp::now());
+                if let Some(problem) = &item.problem {
+                    let words = format!("{} could not be downloaded: {}", item.title, problem.message);
+                    let words =
+                        if problem.next.is_empty() { words } else { format!("{words} {}", problem.next) };
+                    self.tell(Told::Happened(Severity::Failure, words));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_later(&self, event: Event) {
+        let line = self.clone();
+        tokio::spawn(async move { line.apply(event) });
+    }
+
+    async fn attempt(&self, id: Id, cancel: &CancellationToken) -> Ending {
+        let (asked, found) = {
+            let desk = self.desk();
+            let Some(item) = desk.items.get(&id) else { return Ending::fine(End::Stopped) };
+            (item.pinned(), item.found.clone())
+        };
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let looked = tokio::select! {
+                    looked = self.inner.source.look_up(&asked) => looked,
+                    () = cancel.cancelled() => return Ending::fine(End::Stopped),
+                };
+                match looked {
+                    Ok(found) => {
+                        self.resolved(id, found.clone());
+                        found
+                    }
+                    Err(error) => return ends::of_look_up(&error),
+                }
+            }
+        };
+        let asked = {
+            let desk = self.desk();
+            let Some(item) = desk.items.get(&id) else { return Ending::fine(End::Stopped) };
+            item.asked.clone()
+        };
+        let wanted = found.wanted(&asked);
+        let (progress, seen) = watch::channel(Progress::of(&wanted));
+        if let Some(attempt) = self.desk().items.get_mut(&id).and_then(|i| i.attempt.as_mut()) {
+            attempt.progress = Some(seen);
+        }
+        self.show_again();
+        let fetch = self.inner.source.fetch(wanted, &self.inner.rate, progress, cancel.clone());
+        tokio::pin!(fetch);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut fetch => break ended,
+                () = sleep(WRITE) => {
+                    self.desk().dirty.insert(id);
+                    self.inner.write.notify_one();
+                }
+            }
+        };
+        match ended {
+            Ok(_) => Ending::fine(End::Done),
+            Err(error) => ends::of_fetch(&error),
+        }
+    }
+
+    /// The revision is pinned to what it is now.
+    fn resolved(&self, id: Id, found: Found) {
+        let mut desk = self.desk();
+        if let Some(item) = desk.items.get_mut(&id) {
+            item.resolved(found);
+            desk.dirty.insert(id);
+            desk.files_dirty.insert(id);
+        }
+        drop(desk);
+        self.inner.write.notify_one();
+        self.show_again();
+    }
+
+    /// Puts one into the line, in whatever phase.
+    pub(super) fn add(
+        &self,
+        asked: Asked,
+        found: Option<Found>,
+        phase: Phase,
+        change: impl FnOnce(&mut Item),
+    ) -> Id {
+        let mut desk = self.desk();
+        let id = desk.next;
+        desk.next += 1;
+        let mut item = Item::new(id, asked, Timestamp::now());
+        if let Some(found) = found {
+            item.resolved(found);
+            desk.files_dirty.insert(id);
+        }
+        change(&mut item);
+        let repo = item.asked.repo.clone();
+        desk.items.insert(id, item);
+        desk.dirty.insert(id);
+        self.apply_on(&mut desk, Event::Added { id, repo, phase });
+        id
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.desk().items.values().any(|i| i.attempt.is_some())
+    }
+
+    /// Whether figures moved since the last call.
+    pub(super) fn take_moved(&self) -> bool {
+        let mut moved = false;
+        for item in self.desk().items.values_mut() {
+            if let Some(progress) = item.attempt.as_mut().and_then(|a| a.progress.as_mut())
+                && progress.has_changed().unwrap_or(false)
+            {
+                progress.mark_unchanged();
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Repositories with a download that goes on by itself.
+    pub(super) fn going_on(&self) -> BTreeSet<String> {
+        let desk = self.desk();
+        let goes_on = |phase: Option<Phase>| {
+            matches!(
+                phase,
+                Some(Phase::Queued | Phase::Active | Phase::Waiting { .. } | Phase::Stopping(Then::Queue))
+            )
+        };
+        let items = desk.items.values().filter(|i| goes_on(desk.queue.phase(i.id)));
+        items.map(|i| i.asked.repo.clone()).collect()
+    }
+
+    /// Measures what faces are shown of the disk.
+    pub(super) async fn measure(&self) {
+        let source = self.inner.source.clone();
+        let measured = tokio::task::spawn_blocking(move || {
+            let partial = source.partials().iter().fold(0, |sum: u64, p| sum.saturating_add(p.bytes));
+            (source.free(), partial)
+        });
+        let Ok((free, partial)) = measured.await else { return };
+        {
+            let mut desk = self.desk();
+            (desk.free, desk.partial) = (free, partial);
+        }
+        self.show_again();
+    }
+
+    /// Wakes what waits for time alone.
+    async fn keep_time(self) {
+        loop {
+            let wake = self.desk().queue.wake(self.now());
+            match wake {
+                Some(at) => {
+                    let _ = timeout_at(self.inner.began + at, self.inner.due.notified()).await;
+                    if self.now() >= at {
+                        self.apply(Event::Tick);
+                    }
+                }
+                None => self.inner.due.notified().await,
+            }
+        }
+    }
+
+    /// Writes what changed. A database that is locked or full holds nothing up: it is tried again, and until then the
+    /// line goes on from memory.
+    async fn keep_writing(self) {
+        let mut pause: Option<Duration> = None;
+        loop {
+            match pause {
+                Some(pause) => sleep_until(Instant::now() + pause).await,
+                None => self.inner.write.notified().await,
+            }
+            if self.flush().await {
+                if pause.take().is_some() {
+                    tracing::info!("Downloads are written down again.");
+                }
+            } else {
+                if pause.is_none() {
+                    tracing::warn!(
+                        "The database does not take the downloads for now; they go on without it."
+                    );
+                }
+                pause = Some(pause.map_or(AGAIN.0, |last| (last * 2).min(AGAIN.1)));
+            }
+        }
+    }
+
+    /// Writes what changed, or gives up soon: then it is tried again later.
+    pub(super) async fn written(&self) {
+        // In a task of its own: what it has taken out to write must not be dropped with whoever waits here.
+        let line = self.clone();
+        let flush = tokio::spawn(async move { line.flush().await });
+        if !matches!(tokio::time::timeout(WRITE_PATIENCE, flush).await, Ok(Ok(true))) {
+            self.inner.write.notify_one();
+        }
+    }
+
+    /// Whether the database took all of it.
+    pub(super) async fn flush(&self) -> bool {
+        let _one = self.inner.writing.lock().await;
+        let (records, files, gone) = {
+            let mut desk = self.desk();
+            let dirty = std::mem::take(&mut desk.dirty);
+            let files_dirty = std::mem::take(&mut desk.files_dirty);
+            let gone = std::mem::take(&mut desk.gone);
+            let records: Vec<DownloadRecord> =
+                dirty.iter().filter_map(|id| desk.items.get(id)?.record_in(&desk.queue)).collect();
+            // What is about to go is gone for the next run, whatever happens before it has ended.
+            let going = dirty
+                .iter()
+                .filter(|id| matches!(desk.queue.phase(**id), Some(Phase::Stopping(Then::Remove { .. }))));
+            let gone: BTreeSet<Id> = gone.into_iter().chain(going.copied()).collect();
+            let files: Vec<(Id, Vec<FileRecord>)> = files_dirty
+                .iter()
+                .filter_map(|id| Some((*id, desk.items.get(id)?.file_records()?)))
+                .collect();
+            let files = files.into_iter().filter(|(id, _)| !gone.contains(id)).collect::<Vec<_>>();
+            (records, files, gone)
+        };
+        if records.is_empty() && files.is_empty() && gone.is_empty() {
+            return true;
+        }
+        let database = self.inner.database.clone();
+        let ids: BTreeSet<Id> = records.iter().map(|r| r.id).collect();
+        let file_ids: BTreeSet<Id> = files.iter().map(|(id, _)| *id).collect();
+        let going: Vec<Id> = gone.iter().copied().collect();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
+            database.keep_downloads(&records, &going)?;
+            files.iter().try_for_each(|(id, files)| database.keep_download_files(*id, files))
+        });
+        let outcome = done.await;
+        if let Ok(Ok(())) = outcome {
+            return true;
+        }
+        if let Ok(Err(error)) = outcome {
+            tracing::debug!("Downloads are not written down for now: {error}");
+        }
+        let mut desk = self.desk();
+        desk.dirty.extend(ids);
+        desk.files_dirty.extend(file_ids);
+        desk.gone.extend(gone);
+        let there: BTreeSet<Id> = desk.items.keys().copied().collect();
+        desk.dirty.retain(|id| there.contains(id));
+        desk.files_dirty.retain(|id| there.contains(id));
+        false
+    }
+
+    /// What earlier runs of the controller have left: what was under way goes on.
+    pub(crate) async fn recall(&self) {
+        let database = self.inner.database.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let database = database.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = database.next_download()?;
+            let records = database.downloads()?;
+            // A list that cannot be read is asked for again; the downloads are not lost with it.
+            let with_files = records.into_iter().map(|record| {
+                let files = database.download_files(record.id).unwrap_or_default();
+                (record, files)
+            });
+            Ok::<_, store::database::DatabaseError>((next, with_files.collect::<Vec<_>>()))
+        });
+        let (next, kept) = match read.await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => {
+                tracing::warn!("Downloads of earlier cannot be read: {error}");
+                return;
+            }
+            Err(_) => return,
+        };
+        {
+            let mut desk = self.desk();
+            desk.next = desk.next.max(next);
+            for (record, files) in kept {
+                let (item, phase) = Item::of_record(record, files);
+                let (id, repo) = (item.id, item.asked.repo.clone());
+                desk.items.insert(id, item);
+                self.apply_on(&mut desk, Event::Added { id, repo, phase });
+            }
+        }
+        self.measure().await;
+    }
+
+    /// The controller ends: the last figures are written. What is under way is not told to stop: it is safe at every
+    /// moment, and the next run of the controller takes it up.
+    pub(crate) async fn put_away(&self) {
+        {
+            let mut desk = self.desk();
+            let under_way: Vec<Id> =
+                desk.items.values().filter(|i| i.attempt.is_some()).map(|i| i.id).collect();
+            desk.dirty.extend(under_way);
+        }
+        self.written().await;
+    }
+}
+
+impl Desk {
+    /// What went wrong with it is no longer so.
+    fn forgive(&mut self, id: Id) {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.problem = None;
+            item.finished = None;
+        }
+    }
+
+    /// The list of what is done does not grow for ever.
+    fn thin_out(&self, mut forget: impl FnMut(Event)) {
+        let mut done: Vec<(Option<Timestamp>, Id)> = self
+            .items
+            .values()
+            .filter(|i| self.queue.phase(i.id) == Some(Phase::Done))
+            .map(|i| (i.finished, i.id))
+            .collect();
+        done.sort_unstable();
+        let many = done.len().saturating_sub(DONE_KEPT);
+        done.into_iter().take(many).for_each(|(_, id)| forget(Event::Forget(id)));
+    }
+}
+
+impl Item {
+    /// None for one that is about to go.
+    fn record_in(&self, queue: &Queue) -> Option<DownloadRecord> {
+        match queue.phase(self.id)? {
+            Phase::Stopping(Then::Remove { .. }) => None,
+            phase => Some(self.record(phase)),
+        }
+    }
+}
