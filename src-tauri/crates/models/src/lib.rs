@@ -9,6 +9,7 @@ pub mod describe;
 pub mod download;
 pub mod gguf;
 pub mod hub;
+pub mod remote;
 pub mod safetensors;
 pub mod variants;
 

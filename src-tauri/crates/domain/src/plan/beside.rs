@@ -1,6 +1,6 @@
 //! Where a model that is no agent yet would fit: beside each profile, and alone.
 
-use super::{Goal, PlanError, Situation, plan};
+use super::{Goal, Plan, PlanError, Situation, plan};
 use crate::agent::AgentName;
 use crate::memory::Bytes;
 use crate::stack::{Agent, BackendKind, ClaimBasis, Profile, ProfileName, Runs, Stack};
@@ -35,17 +35,38 @@ pub fn beside(stack: &Stack, situation: &Situation, guest: &Guest) -> Result<Vec
         stack.profiles.iter().map(|p| (Some(p.name.clone()), p.agents.clone())).collect();
     all.push((None, Vec::new()));
     all.into_iter()
-        .map(|(profile, mut agents)| {
-            agents.push(agent.name.clone());
-            let wanted = Profile { name: "with the guest".to_owned(), agents };
-            let mut with = stack.clone();
-            with.agents.push(agent.clone());
-            with.profiles = vec![wanted.clone()];
-            let plan = plan(&with, situation, &Goal::Profile(wanted.name))?;
+        .map(|(profile, agents)| {
+            let plan = with(stack, situation, &agent, agents)?;
             let reason = if plan.fits { plan.reason.clone() } else { plan.brief() };
             Ok(Fit { profile, fits: plan.fits, reason })
         })
         .collect()
+}
+
+/// The plan to have `guest` and `agents` awake, and whoever is pinned among those that run. None where no agent of the
+/// stack is ours to take the guest's habits from.
+pub(crate) fn plan_with(
+    stack: &Stack,
+    situation: &Situation,
+    guest: &Guest,
+    agents: &[AgentName],
+) -> Result<Option<Plan>, PlanError> {
+    let Some(agent) = as_agent(stack, guest) else { return Ok(None) };
+    with(stack, situation, &agent, agents.to_vec()).map(Some)
+}
+
+fn with(
+    stack: &Stack,
+    situation: &Situation,
+    guest: &Agent,
+    mut agents: Vec<AgentName>,
+) -> Result<Plan, PlanError> {
+    agents.push(guest.name.clone());
+    let wanted = Profile { name: "with the guest".to_owned(), agents };
+    let mut with = stack.clone();
+    with.agents.push(guest.clone());
+    with.profiles = vec![wanted.clone()];
+    plan(&with, situation, &Goal::Profile(wanted.name))
 }
 
 /// An agent like the stack's own, with the guest's claim and none of their ties.

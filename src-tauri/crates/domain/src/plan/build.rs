@@ -266,9 +266,10 @@ impl View<'_> {
             Some((agent, server)) => (reason, format!("{} {next}", words::role_offer(agent, server))),
             None => (reason, next),
         });
+        let spare = Verdict::spare(&self.ledgers, &walk.sums, &before_starts);
+        let left = spare.map(|(_, bytes)| bytes).filter(|_| fits);
         let (reason, next) = refusal.unwrap_or_else(|| {
             let stops: Vec<&AgentName> = leaving.iter().map(|r| &r.agent).collect();
-            let spare = Verdict::spare(&self.ledgers, &walk.sums, &before_starts);
             let line = words::fits(&wish.subject, &stops, &starting, self.promised(&starting), spare);
             (words::without(line, &self.away(&wish)), String::new())
         });
@@ -283,6 +284,7 @@ impl View<'_> {
             next,
             steps: if fits { steps } else { Vec::new() },
             pools,
+            spare: left,
             awake,
             role_offer,
             concerns: words::concerns(self.stack.gpu, &starting),

@@ -21,6 +21,7 @@ use crate::pool::{CapacityUnknown, Held, Ledger, PoolId, PoolReading, Shares};
 pub use crate::stack::Basis;
 use crate::stack::{ProfileName, Stack};
 
+pub(crate) use beside::plan_with;
 pub use beside::{Fit, Guest, beside};
 pub use build::{plan, plan_undo};
 pub use claims::{claims, declared_claims, footprint_of, loading_claims};
@@ -134,6 +135,9 @@ pub struct Plan {
     pub next: String,
     pub steps: Vec<Step>,
     pub pools: Vec<PlannedPool>,
+    /// What is left in the tightest of the pools that the starts take from; none where nothing starts or it does not
+    /// fit.
+    pub spare: Option<Bytes>,
     /// Who is awake at the end.
     pub awake: BTreeSet<AgentName>,
     /// An agent that does not fit beside one with the same weights, and that one: it could be a role on its server.

@@ -10,4 +10,4 @@ mod tests;
 mod writing;
 
 pub use facts::facts;
-pub use read::{GgufError, Header, MOST_HEADER, Tensor, Value, read};
+pub use read::{GgufError, Header, MOST_HEADER, Tensor, Value, read, read_beginning};

@@ -128,7 +128,7 @@ impl Header {
 /// # Errors
 /// [`GgufError`]: no GGUF file, a version that is not known, a header that is damaged or ends early.
 pub fn read(from: &mut dyn Read) -> Result<Header, GgufError> {
-    let mut cursor = Cursor { from, taken: 0 };
+    let mut cursor = Cursor { from, taken: 0, list: None };
     if &cursor.take::<4>().map_err(|e| if e == GgufError::Short { GgufError::NotGguf } else { e })? != b"GGUF"
     {
         return Err(GgufError::NotGguf);
@@ -156,6 +156,52 @@ pub fn read(from: &mut dyn Read) -> Result<Header, GgufError> {
     Ok(header)
 }
 
+/// Reads as much of a header as `bytes`, the beginning of a file, hold: the entries that are there whole and, of a list
+/// that is cut off, how long it is. The second is whether the header was all there, its tensors too.
+///
+/// # Errors
+/// [`GgufError`], but for a header that ends early.
+pub fn read_beginning(bytes: &[u8]) -> Result<(Header, bool), GgufError> {
+    if let Some(whole) = short_is_none(read(&mut &*bytes))? {
+        return Ok((whole, true));
+    }
+    let mut from = bytes;
+    let mut cursor = Cursor { from: &mut from, taken: 0, list: None };
+    let mut header = Header::default();
+    let begun = |cursor: &mut Cursor<'_>| {
+        cursor.take::<4>()?;
+        let version = cursor.u32()?;
+        cursor.u64()?;
+        Ok((version, cursor.u64()?))
+    };
+    let Some((version, count)) = short_is_none(begun(&mut cursor))? else { return Ok((header, false)) };
+    header.version = version;
+    for _ in 0..count {
+        let Some((key, kind)) = short_is_none(cursor.name().and_then(|key| Ok((key, cursor.u32()?))))? else {
+            break;
+        };
+        cursor.list = None;
+        let value = short_is_none(cursor.value(kind, 0))?;
+        let cut = value.is_none();
+        if let Some(value) = value.or_else(|| cursor.list.map(Value::Passed)) {
+            header.entries.insert(key, value);
+        }
+        if cut {
+            break;
+        }
+    }
+    header.length = cursor.taken;
+    Ok((header, false))
+}
+
+fn short_is_none<T>(result: Result<T, GgufError>) -> Result<Option<T>, GgufError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(GgufError::Short) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn bounded(count: u64, most: u64, of: &str) -> Result<u64, GgufError> {
     if count > most {
         return Err(GgufError::Damaged(format!("it claims {count} {of}")));
@@ -166,6 +212,8 @@ fn bounded(count: u64, most: u64, of: &str) -> Result<u64, GgufError> {
 struct Cursor<'a> {
     from: &'a mut dyn Read,
     taken: u64,
+    /// How many elements the outermost list claims that was begun last.
+    list: Option<u64>,
 }
 
 impl Cursor<'_> {
@@ -250,6 +298,9 @@ impl Cursor<'_> {
         }
         let kind = self.u32()?;
         let count = self.u64()?;
+        if depth == 0 {
+            self.list = Some(count);
+        }
         let width = match kind {
             0 | 1 | 7 => Some(1),
             2 | 3 => Some(2),
