@@ -15,6 +15,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether it is known not to run at all.
+    pub fn is_fatal(self) -> bool {
+        matches!(self, Self::Crashes | Self::Hangs | Self::Unsupported)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Works => "works",
@@ -275,18 +280,49 @@ pub fn concerns(gpu: Option<Gpu>, agent: &Agent) -> Vec<Concern> {
         .collect()
 }
 
+/// What speaks against a model that nobody has set up yet: its weights, by what is said of their quantisation and by
+/// its name, and the type of cache that its checkpoint asks for. Where the table says of this very model that it works,
+/// nothing is said against its weights.
+pub fn troubles(
+    gpu: Option<Gpu>,
+    backend: BackendKind,
+    model: &str,
+    quantization: Option<&str>,
+    cache_dtype: Option<&str>,
+) -> Vec<&'static Entry> {
+    let Some(gpu) = gpu else { return Vec::new() };
+    let (model, quantization) =
+        (model.to_ascii_lowercase(), quantization.unwrap_or_default().to_ascii_lowercase());
+    let all = || entries(gpu).iter().filter(|e| e.backend.is_none_or(|b| b == backend));
+    let itself_works = all().any(|e| {
+        e.verdict == Verdict::Works
+            && matches!(e.what, What::Weights(words) if words.contains(&model.as_str()))
+    });
+    all()
+        .filter(|e| e.verdict != Verdict::Works)
+        .filter(|e| match e.what {
+            What::Weights(words) => {
+                !itself_works && words.iter().any(|w| holds(&quantization, w) || holds(&model, w))
+            }
+            What::KvCache(prefix) => cache_dtype.is_some_and(|t| t.to_ascii_lowercase().starts_with(prefix)),
+            _ => false,
+        })
+        .collect()
+}
+
+/// Words stand by themselves: "fp8" is not in "mxfp8x".
+fn holds(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
+        edge(text[..at].chars().next_back()) && edge(text[at + word.len()..].chars().next())
+    })
+}
+
 fn concerns_agent(what: What, agent: &Agent) -> bool {
     match what {
         What::Weights(words) => {
             let quantization = agent.quantization.as_deref().unwrap_or_default().to_ascii_lowercase();
             let model = agent.model.to_ascii_lowercase();
-            // Words stand by themselves: "fp8" is not in "mxfp8x".
-            let holds = |text: &str, word: &str| {
-                text.match_indices(word).any(|(at, _)| {
-                    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
-                    edge(text[..at].chars().next_back()) && edge(text[at + word.len()..].chars().next())
-                })
-            };
             words.iter().any(|w| holds(&quantization, w) || holds(&model, w))
         }
         What::KvCache(prefix) => {

@@ -239,22 +239,25 @@ impl Search<'_> {
         Ok((low * STEP).max(fits))
     }
 
-    /// Those whose place it could take: without one of them it fits beside the others of a profile.
-    fn in_place_of(&self) -> Result<Vec<AgentName>, PlanError> {
+    /// Those whose place it could take: without one of them it fits beside the others of a profile. Pinned ones are not
+    /// asked to go.
+    fn in_place_of(&self) -> Result<Vec<String>, PlanError> {
         let wished = self.wish.context.min(self.wish.most).max(1);
-        let mut found: Vec<AgentName> = Vec::new();
+        let mut found: Vec<&AgentName> = Vec::new();
         for profile in &self.stack.profiles {
             for name in &profile.agents {
-                if found.contains(name) {
+                let stays = self.stack.agent(name).is_some_and(|a| a.pinned);
+                if stays || found.contains(&name) {
                     continue;
                 }
                 let rest: Vec<AgentName> = profile.agents.iter().filter(|n| *n != name).cloned().collect();
                 if !rest.is_empty() && self.plan(&rest, wished)?.is_some_and(|p| p.fits) {
-                    found.push(name.clone());
+                    found.push(name);
                 }
             }
         }
-        Ok(found)
+        let shown = |name: &AgentName| self.stack.agent(name).map(|a| a.display_name.clone());
+        Ok(found.into_iter().filter_map(shown).collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a card says of it.
 
 use super::{Beside, BesideKind, Kind};
-use crate::agent::AgentName;
 use crate::memory::{Bytes, Unit};
 
 /// More names than that are counted.
@@ -27,13 +26,7 @@ pub(super) fn tokens(context: u32) -> String {
     if context >= 1024 { format!("{}K", context / 1024) } else { context.to_string() }
 }
 
-pub(super) fn line(
-    kind: Kind,
-    profiles: &[Beside],
-    instead: &[AgentName],
-    wished: u32,
-    unit: Unit,
-) -> String {
+pub(super) fn line(kind: Kind, profiles: &[Beside], instead: &[String], wished: u32, unit: Unit) -> String {
     let Some((alone, beside)) = profiles.split_last() else { return "Not known".to_owned() };
     let of = |kind: BesideKind| -> Vec<&str> {
         beside.iter().filter(|b| b.kind == kind).filter_map(|b| b.profile.as_deref()).collect()
@@ -72,8 +65,7 @@ pub(super) fn line(
             }
         }
         Kind::Alone => {
-            let names: Vec<String> = instead.iter().map(capital).collect();
-            let whom = match names.as_slice() {
+            let whom = match instead {
                 [] => "Only with nobody else awake".to_owned(),
                 [one] => format!("Only in place of {one}"),
                 [rest @ .., last] if rest.len() <= 3 => {
@@ -94,12 +86,6 @@ pub(super) fn line(
         },
         Kind::Unknown => "Not known".to_owned(),
     }
-}
-
-/// Agents are spoken of with a capital: "Odin".
-fn capital(name: &AgentName) -> String {
-    let mut chars = name.as_str().chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// "standard and heimdall", "4 of 5 profiles", "every profile".
