@@ -148,7 +148,7 @@ fn place_of(place: Where) -> TokenPlace {
 }
 
 /// The first line of the client's file, where that could be a token.
-fn client_token(file: &Path) -> Option<Secret> {
+pub(crate) fn client_token(file: &Path) -> Option<Secret> {
     std::fs::metadata(file).ok().filter(|m| m.is_file() && m.len() <= LARGEST_TOKEN)?;
     let text = std::fs::read_to_string(file).ok()?;
     well_formed(text.trim()).then(|| Secret::new(text.trim()))

@@ -1,7 +1,5 @@
 //! Why the Hub did not give what was asked for, with the button that helps.
 
-#![allow(dead_code, reason = "the queue and the search are its users, and are not all there yet")]
-
 use api::shapes::downloads::Remedy;
 use api::shapes::hub::HubProblem;
 use api::{ApiError, Code};

@@ -67,6 +67,7 @@ mod world;
 mod yielding;
 
 pub use commands::App;
+pub use discover::{offline_curated, offline_info, offline_search};
 pub use doctor::{offline_doctor, offline_report};
 pub use estimating::offline_estimate;
 pub use history::offline_picture;

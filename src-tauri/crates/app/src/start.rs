@@ -207,6 +207,7 @@ pub async fn start(options: Options) -> Result<App, StartError> {
         pins,
         secrets,
         hub,
+        looked: crate::discover::Memory::default(),
         models: crate::installed::Shelf::default(),
         machine: options.machine(),
         identity,

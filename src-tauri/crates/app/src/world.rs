@@ -74,6 +74,8 @@ pub(crate) struct World {
     pub(crate) secrets: Secrets,
     /// The Hub that models come from.
     pub(crate) hub: crate::account::Access,
+    /// What was looked at of the Hub.
+    pub(crate) looked: crate::discover::Memory,
     /// What was seen last of the cache of models.
     pub(crate) models: crate::installed::Shelf,
     pub(crate) machine: Machine,
