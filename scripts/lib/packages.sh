@@ -60,8 +60,8 @@ test_packages() {
 # What the benchmarks compare the gateway with, on top of what the tests need.
 bench_packages() {
     case "$1" in
-        apt) echo nginx-light haproxy ;;
-        dnf | pacman) echo nginx haproxy ;;
+        apt) echo nginx-light haproxy aria2 curl ;;
+        dnf | pacman) echo nginx haproxy aria2 curl ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 //! The benchmarks that a person would notice: a table, and `target/bench/*.json`.
 //!
-//! `bench` measures everything, `bench gateway` that part alone. Exit code 1 when a target is missed. What is measured
+//! `bench` measures everything, `bench gateway` and `bench downloads` that part alone. Exit code 1 when a target is missed. What is measured
 //! is the build that this program is part of.
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 #[path = "../../../../src-tauri/crates/domain/tests/simulator/mod.rs"]
 mod simulator;
 
+mod downloads;
 mod gateway;
 
 use std::path::Path;
@@ -69,25 +70,43 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => runtime.block_on(measure(true)),
-        ["gateway"] => runtime.block_on(measure(false)),
+        [] => runtime.block_on(measure(&Part::ALL)),
+        ["gateway"] => runtime.block_on(measure(&[Part::Gateway])),
+        ["downloads"] => runtime.block_on(measure(&[Part::Downloads])),
         _ => {
-            eprintln!("{words:?} is nothing to measure.\nUse: bench [gateway]");
+            eprintln!("{words:?} is nothing to measure.\nUse: bench [gateway|downloads]");
             ExitCode::from(2)
         }
     }
 }
 
-async fn measure(everything: bool) -> ExitCode {
+/// What can be measured alone.
+#[derive(Clone, Copy)]
+enum Part {
+    House,
+    Gateway,
+    Downloads,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::House, Self::Gateway, Self::Downloads];
+}
+
+async fn measure(parts: &[Part]) -> ExitCode {
     let mut rows = Vec::new();
-    if everything {
-        rows.extend(plans());
-        rows.push(estimates());
-        rows.extend(window().await);
-        rows.extend(controller().await);
-        rows.extend(switch().await);
+    for part in parts {
+        match part {
+            Part::House => {
+                rows.extend(plans());
+                rows.push(estimates());
+                rows.extend(window().await);
+                rows.extend(controller().await);
+                rows.extend(switch().await);
+            }
+            Part::Gateway => rows.extend(gateway::gateway().await),
+            Part::Downloads => rows.extend(downloads::downloads().await),
+        }
     }
-    rows.extend(gateway::gateway().await);
     println!("\n{:<46} {:>10}   {:>8} {:>10}", "", "measured", "", "target");
     let mut missed = 0;
     for row in &rows {
