@@ -30,7 +30,8 @@ pub struct Header {
     pub hash: String,
     /// Of the partial file: a copy of it is another file.
     pub inode: u64,
-    /// Of the running kernel: another one after each boot. Without white space.
+    /// Of the running kernel and the mount: another one after each boot. Without white space; with "/-" at its end
+    /// where the mount has no name.
     pub boot: String,
 }
 
@@ -150,6 +151,11 @@ impl Journal {
     pub fn believed(&self, boot: &str, inode: u64, length: u64) -> Claims {
         let same_kernel = !boot.is_empty() && self.header.boot == boot;
         let mut claims = if same_kernel { self.written.clone() } else { self.flushed.clone() };
+        if boot.ends_with("/-") {
+            // A disk that was pulled and put back may have lost what a hash has seen; its other claims cost a fetch at
+            // worst, but a hash of bytes that are gone would vouch for them.
+            claims.hashed = self.flushed.hashed.clone();
+        }
         claims.landed.clip(self.header.size.min(length));
         // A copy may have lost its holes, or more; its bytes are hashed anew.
         let there = claims.landed.prefix();
@@ -282,6 +288,24 @@ mod tests {
         assert_eq!(hashed("boot-1", 8, 1000), None, "a copy");
         assert_eq!(hashed("boot-1", 7, 511), None, "cut short by somebody");
         assert_eq!(journal.believed("boot-1", 7, 511).landed.bytes(), 511);
+    }
+
+    #[test]
+    fn where_a_mount_has_no_name_a_hash_must_have_been_flushed() {
+        let hashed = |bytes| Line::Hashed(Hashed { bytes, state: "ff".to_owned() });
+        let mut text = String::new();
+        Line::Header(Header { boot: "k/-".to_owned(), ..header() }).write(&mut text);
+        for line in [
+            Line::Landed(Span::new(0, 600)),
+            hashed(64),
+            Line::FlushBegins(1),
+            Line::FlushEnded(1),
+            hashed(512),
+        ] {
+            line.write(&mut text);
+        }
+        let claims = read(text.as_bytes()).unwrap().believed("k/-", 7, 1000);
+        assert_eq!((claims.hashed.map(|h| h.bytes), claims.landed.bytes()), (Some(64), 600));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl FetchError {
     /// What to do, in a sentence; empty where there is nothing.
     pub fn next(&self) -> String {
         match self {
-            Self::Hub(_) => "Try again.".to_owned(),
+            Self::Hub(e) => e.next().to_owned(),
             Self::DiskFull { needed, free } => format!(
                 "Make room for {} more, then resume: what has arrived is kept.",
                 gb(needed.saturating_sub(*free))

@@ -15,13 +15,25 @@
 //! Deliberately absent: which files are wanted, the queue, the token's keeping. Xet: files above [`LARGEST`] are
 //! refused.
 
+mod ask;
+mod digest;
+mod engine;
 mod error;
+mod follow;
+mod get;
+mod jobs;
+mod layout;
+mod part;
 mod partials;
 mod progress;
 mod rate;
+mod settle;
+mod steps;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -60,11 +72,39 @@ pub struct Fetched {
     pub files_there: usize,
 }
 
+/// How patient and how greedy a download is.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// A connection that brings nothing for so long is given up.
+    pub stall: Duration,
+    /// So long without a byte, and while asking fails, a download waits before it gives up.
+    pub patience: Duration,
+    /// What has landed is brought to the disk so often; a power cut costs what came since.
+    pub flush: Duration,
+    pub first_connections: u32,
+    pub most_connections: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(20),
+            patience: Duration::from_secs(600),
+            flush: Duration::from_secs(5),
+            first_connections: 8,
+            most_connections: 16,
+        }
+    }
+}
+
 /// Brings what is wanted into `cache` (the `hub` folder of the Hugging Face cache) and names it.
 ///
 /// It may be dropped or cancelled at any moment: what has landed stays, and the next call goes on there. While the
-/// network is away it waits ([`State::Waiting`]) and goes on by itself; after [`domain`]'s patience without a byte it
-/// gives up with [`FetchError::Hub`], and may be called again.
+/// network is away it waits ([`State::Waiting`]) and goes on by itself; after [`Tuning::patience`] without a byte it
+/// gives up with [`FetchError::Hub`], and may be called again. What another program fetches is waited for.
+///
+/// # Errors
+/// [`FetchError`]; whatever it is, what has landed and may be right is kept.
 pub async fn fetch(
     hub: &Hub,
     cache: &Path,
@@ -73,7 +113,21 @@ pub async fn fetch(
     progress: watch::Sender<Progress>,
     cancel: CancellationToken,
 ) -> Result<Fetched, FetchError> {
-    let _ = (hub, rate, cancel);
-    progress.send_replace(Progress::of(wanted));
-    Err(FetchError::Io { path: cache.to_path_buf(), why: "not there yet".to_owned() })
+    fetch_with(hub, cache, wanted, rate, progress, cancel, &Tuning::default()).await
+}
+
+/// [`fetch`] with another patience.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_with(
+    hub: &Hub,
+    cache: &Path,
+    wanted: &Wanted,
+    rate: &Arc<RateLimit>,
+    progress: watch::Sender<Progress>,
+    cancel: CancellationToken,
+    tuning: &Tuning,
+) -> Result<Fetched, FetchError> {
+    engine::Engine::new(hub, cache, wanted, rate, progress, tuning)?.run(&cancel).await
 }

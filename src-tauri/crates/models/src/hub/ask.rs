@@ -53,7 +53,7 @@ impl Hub {
     }
 
     /// Whether `url` is at the endpoint's own scheme, host and port.
-    fn is_own(&self, url: &Url) -> bool {
+    pub(crate) fn is_own(&self, url: &Url) -> bool {
         Url::parse(&self.endpoint).is_ok_and(|own| own.origin() == url.origin())
     }
 
@@ -101,7 +101,7 @@ impl Hub {
         Err(strange(&url, "it sends from one address to the next"))
     }
 
-    fn onward(&self, from: &Url, headers: &HeaderMap, stay: Stay) -> Result<Url, HubError> {
+    pub(crate) fn onward(&self, from: &Url, headers: &HeaderMap, stay: Stay) -> Result<Url, HubError> {
         let location = headers.get(LOCATION).and_then(|l| l.to_str().ok());
         let to = location.and_then(|l| from.join(l).ok());
         let to = to.ok_or_else(|| strange(from, "it redirects to nowhere"))?;
@@ -185,7 +185,7 @@ pub(crate) fn check(repo: &str, revision: &str) -> Result<(), HubError> {
     Ok(())
 }
 
-fn is_redirect(status: StatusCode) -> bool {
+pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 

@@ -19,7 +19,10 @@ mod tree;
 use domain::secret::Secret;
 
 pub use account::Account;
+pub(crate) use ask::{Stay, is_redirect, unreachable};
+pub(crate) use endpoint::shown_host;
 pub use endpoint::{BadEndpoint, PUBLIC};
+pub(crate) use error::of_answer;
 pub use error::{HubError, wait_of};
 pub use path::{Refusal, refusal, repo_refusal};
 pub use repo::{About, Gated, GgufSummary, RepoInfo};
