@@ -1,0 +1,19 @@
+//! Downloads against a Hub that misbehaves in one way at a time: at the end the bytes are right, or the error is.
+
+#[path = "download/play.rs"]
+mod play;
+
+#[path = "download/broken.rs"]
+mod broken;
+#[path = "download/disk.rs"]
+mod disk;
+#[path = "download/killed.rs"]
+mod killed;
+#[path = "download/layout.rs"]
+mod layout;
+#[path = "download/pace.rs"]
+mod pace;
+#[path = "download/refused.rs"]
+mod refused;
+#[path = "download/together.rs"]
+mod together;
