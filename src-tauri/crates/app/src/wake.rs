@@ -199,16 +199,25 @@ pub(crate) fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError
         return Ok(());
     }
     let missing = |why: String, next: String| EngineError::new(ErrorKind::NoModel, why, next);
+    let fetch = || {
+        let repo =
+            domain::stack::HubFile::parse(&agent.model).map_or_else(|| agent.model.clone(), |f| f.repo);
+        if ctx.downloads.going_on().contains(&repo) {
+            return "It is being downloaded: wait for it in Models, Downloads.".to_owned();
+        }
+        let command = models::cache::fetch_command(&agent.model, agent.revision.as_deref());
+        format!("Download it in Models, or with: {command}")
+    };
     if matches!(agent.runs, domain::stack::Runs::Ollama { .. }) {
         return Ok(());
     }
     if agent.backend == domain::stack::BackendKind::LlamaCpp {
-        if let Some(file) = domain::stack::HubFile::parse(&agent.model) {
+        if domain::stack::HubFile::parse(&agent.model).is_some() {
             return match ctx.world.gguf(agent) {
                 Some(_) => Ok(()),
                 None => Err(missing(
                     format!("{} of {} is not on this machine.", agent.model, agent.display_name),
-                    format!("Fetch it with: hf download {} {}", file.repo, file.file),
+                    fetch(),
                 )),
             };
         }
@@ -221,18 +230,15 @@ pub(crate) fn model_is_there(ctx: &Ctx, agent: &Agent) -> Result<(), EngineError
             ))
         };
     }
-    let fetch = match &agent.revision {
-        Some(revision) => format!("Fetch it with: hf download {} --revision {revision}", agent.model),
-        None => format!("Fetch it with: hf download {}", agent.model),
-    };
     match models::cache::has_model(&ctx.world.paths.hub, &agent.model, agent.revision.as_deref()) {
         models::cache::Presence::Complete { .. } => Ok(()),
         models::cache::Presence::Incomplete { why } => {
-            Err(missing(format!("{} of {} is not complete: {why}.", agent.model, agent.display_name), fetch))
+            Err(missing(format!("{} of {} is not complete: {why}", agent.model, agent.display_name), fetch()))
         }
-        models::cache::Presence::Absent => {
-            Err(missing(format!("{} of {} is not on this machine.", agent.model, agent.display_name), fetch))
-        }
+        models::cache::Presence::Absent => Err(missing(
+            format!("{} of {} is not on this machine.", agent.model, agent.display_name),
+            fetch(),
+        )),
     }
 }
 

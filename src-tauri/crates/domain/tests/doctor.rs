@@ -188,7 +188,7 @@ fn models(facts: &mut Facts, free_gb: u64) {
     let missing = |model: &str| ModelFact {
         model: model.to_owned(),
         missing: Some("It is not in the cache.".to_owned()),
-        fetch: format!("hf download {model}"),
+        fetch: format!("asgard models pull {model}"),
         bytes: 25_000_000_000,
     };
     // One of them twice: two agents share it.

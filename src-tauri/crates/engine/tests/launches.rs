@@ -286,7 +286,7 @@ fn a_file_of_the_hub_is_given_from_where_it_was_found() {
     let error = start(image.clone(), None, None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NoModel);
     assert_eq!(error.message, "q4/x.gguf of Thor is not in the Hugging Face cache.");
-    assert_eq!(error.next, "Download it into the Hugging Face cache first: hf download a/b q4/x.gguf");
+    assert_eq!(error.next, "Download it in Models, or with: asgard models pull a/b/q4/x.gguf");
 
     // A stand-in reads no model, so none has to be there.
     let stand_in = StandIn::Process { command: vec!["asgard".to_owned()], folder: PathBuf::from("/tmp/r") };

@@ -93,7 +93,7 @@ fn model(agent: &Agent, hub: &Path) -> ModelFact {
     let revision = agent.revision.as_deref();
     let (missing, fetch) = if let Some(file) = HubFile::parse(&agent.model) {
         let there = cache::gguf_path(hub, &file.repo, &file.file, revision).is_some();
-        let fetch = format!("{} {}", cache::fetch_command(&file.repo, revision), file.file);
+        let fetch = cache::fetch_command(&agent.model, revision);
         ((!there).then(|| "The file is not in the cache.".to_owned()), fetch)
     } else if agent.model.starts_with('/') {
         let there = Path::new(&agent.model).exists();

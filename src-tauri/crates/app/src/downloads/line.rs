@@ -378,7 +378,7 @@ impl Line {
     }
 
     /// Repositories with a download that goes on by itself.
-    pub(super) fn going_on(&self) -> BTreeSet<String> {
+    pub(crate) fn going_on(&self) -> BTreeSet<String> {
         let desk = self.desk();
         let goes_on = |phase: Option<Phase>| {
             matches!(

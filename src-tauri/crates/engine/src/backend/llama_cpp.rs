@@ -340,7 +340,7 @@ fn gguf<'a>(agent: &Agent, model: &'a str, found: Option<&'a Path>) -> Result<&'
         (Some(file), None) => Err(missing(
             format!("{} of {} is not in the Hugging Face cache.", file.file, agent.display_name),
             format!(
-                "Download it into the Hugging Face cache first: hf download {} {}{}",
+                "Download it in Models, or with: asgard models pull {}/{}{}",
                 file.repo,
                 file.file,
                 agent.revision.as_deref().map(at_revision).unwrap_or_default()

@@ -27,15 +27,22 @@ pub fn is_repo_path(path: &str) -> bool {
         && path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= LONGEST_PART)
 }
 
-/// The command that fetches a model, for a message.
-pub fn fetch_command(id: &str, revision: Option<&str>) -> String {
+/// The command that fetches a model as an agent names it ("OWNER/NAME", "OWNER/NAME/FILE.gguf"), for a message.
+pub fn fetch_command(model: &str, revision: Option<&str>) -> String {
     let revision =
         revision.filter(|r| is_safe_path(r)).map(|r| format!(" --revision {r}")).unwrap_or_default();
+    let mut parts = model.splitn(3, '/');
+    let file_is_fine = match (parts.next(), parts.next(), parts.next()) {
+        // A plus is common in names of files, and nothing to a shell.
+        (Some(_), Some(_), Some(file)) => is_safe_path(&file.replace('+', "-")),
+        _ => true,
+    };
+    let id: Vec<&str> = model.split('/').take(2).collect();
     // An id that is none could do harm in a shell; it is refused elsewhere.
-    if folder_name(id).is_ok() {
-        format!("hf download {id}{revision}")
+    if file_is_fine && folder_name(&id.join("/")).is_ok() {
+        format!("asgard models pull {model}{revision}")
     } else {
-        "hf download ORGANISATION/NAME".to_owned()
+        "asgard models pull OWNER/NAME".to_owned()
     }
 }
 

@@ -171,7 +171,11 @@ fn usual_names_are_taken() {
         "models--Qwen--Qwen2.5-14B-Instruct-AWQ"
     );
     assert_eq!(folder_name("gpt2").unwrap(), "models--gpt2");
-    assert_eq!(fetch_command("org/name", Some("v1.0")), "hf download org/name --revision v1.0");
+    assert_eq!(fetch_command("org/name", Some("v1.0")), "asgard models pull org/name --revision v1.0");
+    assert_eq!(fetch_command("o/n/q4/a+b.gguf", None), "asgard models pull o/n/q4/a+b.gguf");
+    for hostile in ["o/n/$(x).gguf", "o/n/a b.gguf", "o/n/../x", "../n/x", "o;x/n"] {
+        assert_eq!(fetch_command(hostile, Some("$(x)")), "asgard models pull OWNER/NAME", "{hostile}");
+    }
 }
 
 #[test]
