@@ -42,6 +42,9 @@ const CASES = [
   ["rehearsal", "stack"],
   ["switching", "chat"],
   ["rest", "chat"],
+  ["switching", "models"],
+  ["bare", "stack"],
+  ["bare", "models"],
   ["switching", "activity"],
   ["trouble", "settings"],
   ["rest", "settings"],
@@ -109,7 +112,7 @@ test("the header is 119 px, the rail 192 and 56", async () => {
 });
 
 test("every target is 28 px or larger", async () => {
-  for (const screen of ["stack", "chat", "activity", "settings"]) {
+  for (const screen of ["stack", "chat", "models", "activity", "settings"]) {
     const { page } = await show("switching", screen, { width: 960, height: 640 });
     await page.getByTestId("memory-free").waitFor();
     const small = await page.evaluate(() =>

@@ -9,6 +9,12 @@ import { plain } from "../neighbours/words";
 const NBSP = "\u00a0";
 export const NONE = "–";
 
+/** On one line, and no longer than a place for it has room. */
+export function brief(text: string, most = 160): string {
+  const line = plain(text.length > most * 4 ? text.slice(0, most * 4) : text);
+  return line.length <= most ? line : `${line.slice(0, most - 1).trimEnd()}…`;
+}
+
 /* ------------------------------------------------------------------- fits */
 
 export interface Mark {
@@ -39,13 +45,13 @@ export function fitIn(fit: Fit, profile: string | null): ProfileFit | null {
 
 /** "standard: fits with less context, 12K, 0.4 GB to spare" */
 export function fitTip(profile: string, fit: ProfileFit | null): string {
-  if (fit === null) return `${plain(profile)}: not known`;
+  if (fit === null) return `${brief(profile, 60)}: not known`;
   const word = PROFILE_MARKS[fit.kind].word.toLowerCase();
-  return `${plain(profile)}: ${word}${fit.reason === "" ? "" : `, ${plain(fit.reason)}`}`;
+  return `${brief(profile, 60)}: ${word}${fit.reason === "" ? "" : `, ${brief(fit.reason)}`}`;
 }
 
 export function fitWords(fit: Fit): string {
-  return fit.words === "" ? FIT_MARKS[fit.kind].word : plain(fit.words);
+  return fit.words === "" ? FIT_MARKS[fit.kind].word : brief(fit.words);
 }
 
 /* -------------------------------------------------------------- installed */
@@ -58,7 +64,7 @@ export interface Sort {
 
 export function licenceWord(model: Pick<InstalledModel | HubModel, "licence" | "licence_title">): string | null {
   const word = model.licence_title ?? model.licence;
-  return word === null || word === "" ? null : plain(word);
+  return word === null || word === "" ? null : brief(word, 60);
 }
 
 export function usersWord(model: Pick<InstalledModel, "used_by">): string {
@@ -115,12 +121,12 @@ export function verifiedWords(time: string | null, now: Date): string {
   return dayGroup(time, now) === "Today" ? `today ${clock(time)}` : when(time, now);
 }
 
-/** "Comparing hashes, 41%" and what came of it. */
+/** "Comparing checksums, 41%" and what came of it. */
 export function checkWords(progress: VerifyProgress | null): string {
-  if (progress === null) return "Comparing hashes";
-  if (!progress.done) return `Comparing hashes, ${percent(progress.total_bytes === 0 ? 0 : progress.done_bytes / progress.total_bytes)}`;
+  if (progress === null) return "Comparing checksums";
+  if (!progress.done) return `Comparing checksums, ${percent(progress.total_bytes === 0 ? 0 : progress.done_bytes / progress.total_bytes)}`;
   if (progress.damaged.length > 0) return `${files(progress.damaged.length)} ${progress.damaged.length === 1 ? "is" : "are"} damaged`;
-  if (progress.unknown.length > 0) return `Nothing is wrong; of ${files(progress.unknown.length)} no hash is known`;
+  if (progress.unknown.length > 0) return `Nothing is wrong; of ${files(progress.unknown.length)} no checksum is known`;
   return "Every file is right";
 }
 
@@ -141,10 +147,10 @@ export function stepOf(steps: readonly number[], context: number): number {
   return Math.max(0, steps.filter((s) => s <= context).length - 1);
 }
 
-/** Weights, overhead, state and cache as shares of the largest that the slider can reach. */
-export function shares(parts: readonly number[]): readonly number[] {
-  const all = parts.reduce((sum, p) => sum + p, 0);
-  return parts.map((p) => (all <= 0 ? 0 : p / all));
+/** Parts as shares of the most that it can come to, so that the bar grows with the slider; never more than the whole. */
+export function shares(parts: readonly number[], most: number): readonly number[] {
+  const whole = Math.max(most, parts.reduce((sum, p) => sum + p, 0));
+  return parts.map((p) => (whole <= 0 ? 0 : p / whole));
 }
 
 /* --------------------------------------------------------------- discover */
@@ -298,7 +304,7 @@ export function remedyWord(remedy: Remedy | null): string | null {
 }
 
 export function problemWords(problem: HubProblem): string {
-  return plain([problem.message, problem.next].filter((t) => t !== "").join(" "));
+  return brief([problem.message, problem.next].filter((t) => t !== "").join(" "), 400);
 }
 
 /** Rates to choose from, in bytes a second; what is set besides stands among them. */

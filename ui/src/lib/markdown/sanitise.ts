@@ -4,10 +4,10 @@
 // go anywhere. A link shows where it points, and a press copies it.
 
 import DOMPurify, { type Config } from "dompurify";
-import { Marked, type Tokens } from "marked";
+import { Marked, type MarkedExtension, type Tokens } from "marked";
 import { highlight } from "./highlight";
 
-const marked = new Marked({
+const FLAVOUR: MarkedExtension = {
   gfm: true,
   breaks: false,
   renderer: {
@@ -19,6 +19,23 @@ const marked = new Marked({
     },
     code({ text, lang }: Tokens.Code) {
       return `<pre><code>${highlight(text, lang ?? "")}</code></pre>`;
+    },
+  },
+};
+const marked = new Marked(FLAVOUR);
+
+/**
+ * A model's card is half HTML: frames for pictures, styles, scripts. Its text stays and its tags go before anything
+ * parses them, so that the page's policy has nothing to refuse.
+ */
+const cards = new Marked(FLAVOUR, {
+  renderer: {
+    html({ text }: Tokens.HTML | Tokens.Tag) {
+      return text
+        .replace(/<!--[\s\S]*?(-->|$)/g, "")
+        .replace(/<(script|style|svg|math|template)\b[\s\S]*?(<\/\1\s*>|$)/gi, "")
+        .replace(/<br\b[^>]*>/gi, "\n")
+        .replace(/<[^>]*(>|$)/g, "");
     },
   },
 });
@@ -86,6 +103,11 @@ function target(href: string): string {
 /** The one way from a model's text to HTML. */
 export function proseHtml(raw: string): string {
   return purify(marked.parse(raw, { async: false }));
+}
+
+/** The same for what a publisher says of a model. */
+export function cardHtml(raw: string): string {
+  return purify(cards.parse(raw, { async: false }));
 }
 
 /** A fenced block's inside. */

@@ -285,6 +285,7 @@ export class PlayedModels {
   }
 
   verified(id: string): void {
+    if (this.verify(id).some((c) => c.damaged.length > 0)) return;
     this.#models = this.#models.map((m) => (m.id === id ? { ...m, verified: new Date().toISOString() } : m));
   }
 
