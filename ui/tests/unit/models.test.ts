@@ -253,6 +253,16 @@ test.each(CARDS)("a card can do nothing: %s", (raw, kept) => {
   expect(html).not.toMatch(/javascript:/i);
 });
 
+test("no card holds the window up, however it is written", () => {
+  for (const piece of ["*a", "_a_ ", "**a", "> ", "a@b.", "[", "<", "<div", "- "]) {
+    const began = performance.now();
+    // Once with no end of a paragraph, once with as many as still count as one.
+    const html = [cardHtml(piece.repeat(100_000 / piece.length)), cardHtml(`${piece.repeat(5_900 / piece.length)}\n\n`)].join("");
+    expect(performance.now() - began, piece).toBeLessThan(4_000);
+    expect(html.length, piece).toBeGreaterThan(0);
+  }
+}, 60_000);
+
 test("code in a card stays as it was written", () => {
   expect(new DOMParser().parseFromString(cardHtml("```html\n<script>alert(1)</script>\n```"), "text/html").body.textContent).toContain("<script>alert(1)</script>");
 });

@@ -105,9 +105,36 @@ export function proseHtml(raw: string): string {
   return purify(marked.parse(raw, { async: false }));
 }
 
-/** The same for what a publisher says of a model. */
+/** A paragraph of so many signs is none: the time for one grows with its square, and a card may hold the window up. */
+const LONGEST = 6_000;
+
+/** The same for what a publisher says of a model. What would take too long, or nests too deep, stands as it was written. */
 export function cardHtml(raw: string): string {
-  return purify(cards.parse(raw, { async: false }));
+  const html: string[] = [];
+  let run: string[] = [];
+  const flush = (): void => {
+    const text = run.join("\n\n");
+    run = [];
+    try {
+      html.push(cards.parse(text, { async: false }));
+    } catch {
+      html.push(asWritten(text));
+    }
+  };
+  for (const block of raw.replaceAll("\r\n", "\n").split(/\n[ \t]*\n/)) {
+    if (block.length <= LONGEST) {
+      run.push(block);
+      continue;
+    }
+    flush();
+    html.push(asWritten(block));
+  }
+  flush();
+  return purify(html.join("\n"));
+}
+
+function asWritten(text: string): string {
+  return `<pre>${escape(text)}</pre>`;
 }
 
 /** A fenced block's inside. */
