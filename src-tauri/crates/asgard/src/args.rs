@@ -1,8 +1,12 @@
 //! The commands and their arguments. One that does nothing yet is not here.
 
+mod models;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+pub(crate) use models::{ModelsCommand, PullArgs, RemoveArgs, SearchArgs, Sort};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -65,6 +69,11 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// What a model takes of memory, and where it would fit
     Estimate(EstimateArgs),
+    /// Models: what is here, what the Hub has, downloads
+    Models {
+        #[command(subcommand)]
+        what: ModelsCommand,
+    },
     /// The log of an agent
     Logs {
         agent: String,
@@ -437,6 +446,7 @@ mod tests {
             "serve",
             "status",
             "estimate",
+            "models",
             "plan",
             "switch",
             "up",

@@ -9,6 +9,7 @@ mod estimate;
 mod gateway;
 mod health;
 mod logs;
+mod models;
 mod others;
 mod plan;
 mod plot;
@@ -40,6 +41,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Keys { what } => block_on(gateway::keys(screen, what)),
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
+        Command::Models { what } => block_on(models::run(screen, what)),
         Command::Estimate(ask) => estimate::run(screen, ask),
         Command::Plan(ask) => plan::run(screen, &ask),
         Command::Status { plot: Some(file), how, .. } => plot::run(screen, &file, &how),
