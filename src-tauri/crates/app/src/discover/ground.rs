@@ -12,7 +12,7 @@ use crate::carry::Ctx;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Ground {
+pub(crate) struct Ground {
     /// The cache's `hub` folder.
     pub(super) folder: PathBuf,
     /// 1, and 1024 on the small machine of a rehearsal. Its own Hub's models are that much smaller already; what
@@ -20,11 +20,11 @@ pub(super) struct Ground {
     pub(super) scale: u64,
     pub(super) gpu: Option<Gpu>,
     /// None without a stack that holds, or a machine whose memory is known.
-    pub(super) household: Option<Arc<(Stack, Situation)>>,
+    pub(crate) household: Option<Arc<(Stack, Situation)>>,
 }
 
 impl Ground {
-    pub(super) fn of(ctx: &Ctx) -> Self {
+    pub(crate) fn of(ctx: &Ctx) -> Self {
         let state = ctx.state.state();
         Self {
             folder: ctx.world.paths.hub.clone(),

@@ -6,6 +6,7 @@
 mod curated;
 mod filter;
 mod ground;
+mod installed;
 mod memory;
 mod model;
 mod offline;
@@ -26,9 +27,10 @@ use tokio::sync::mpsc;
 
 use crate::carry::Ctx;
 use crate::hub_problem::{api_error, problem};
-use ground::Ground;
-
+pub(crate) use ground::Ground;
+pub(crate) use installed::of_installed;
 pub(crate) use memory::Memory;
+pub(crate) use offline::ground as offline_ground;
 pub use offline::{offline_curated, offline_info, offline_search};
 
 /// Models on a page.

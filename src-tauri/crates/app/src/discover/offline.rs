@@ -40,7 +40,7 @@ pub async fn offline_search(
     super::search_on(&hub, &ground(options), &Memory::default(), asked, &out).await
 }
 
-fn ground(options: &Options) -> Ground {
+pub(crate) fn ground(options: &Options) -> Ground {
     Ground {
         folder: options.paths.hub.clone(),
         scale: 1,

@@ -43,6 +43,7 @@ pub(super) async fn run(ctx: Ctx, mut told: mpsc::UnboundedReceiver<Told>) {
         match told {
             Told::Happened(severity, words) => happened(&ctx, severity, None, words),
             Told::Arrived(repo) => {
+                crate::installed::arrived(&ctx, &repo).await;
                 // What a model takes is known better from its own files, and plans are to know it.
                 if ctx.state.state().file_stack.agents.iter().any(|a| repo_of(&a.model) == repo) {
                     crate::stack_watch::read_again(&ctx).await;

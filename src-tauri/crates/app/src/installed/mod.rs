@@ -17,7 +17,6 @@ use api::shapes::installed::{
     ImportModelRequest, InstalledModel, InstalledModels, RemoveModelRequest, RemovedModel, VerifyProgress,
 };
 use api::{ApiError, Code};
-use domain::plan::Situation;
 use jiff::Timestamp;
 use models::cache::{self, Hashing, ImportError, Marks, RemoveError, User};
 use serde_json::Value;
@@ -25,6 +24,7 @@ use store::paths::Paths;
 use tokio::sync::mpsc;
 
 use crate::carry::Ctx;
+use crate::discover::Ground;
 use crate::event::Event;
 use shape::Around;
 use shelf::{Look, Seen};
@@ -49,16 +49,18 @@ async fn look(ctx: &Ctx) -> Result<Arc<Look>, ApiError> {
 async fn shaped(ctx: &Ctx, look: &Arc<Look>) -> InstalledModels {
     let state = ctx.state.state();
     let downloads = crate::downloads::list(ctx).downloads;
-    let (look, paths) = (look.clone(), ctx.world.paths.clone());
+    let (look, world) = (look.clone(), ctx.world.clone());
+    let ground = Ground::of(ctx);
     let shaped = tokio::task::spawn_blocking(move || {
-        let situation = Situation { pools: state.pools.clone(), ..Situation::default() };
         let awake = |agent: &domain::agent::AgentName| {
             state.agents.get(agent).is_some_and(|l| l.state.holds_memory())
         };
         let around = Around {
-            ground: Some((&state.stack, &situation)),
+            stack: Some(&state.stack),
+            ground: &ground,
+            shelf: &world.models,
             awake: &awake,
-            marks: &Marks::read(&marks_file(&paths)),
+            marks: &Marks::read(&marks_file(&world.paths)),
             user: &User::current(),
             downloads: &downloads,
         };
@@ -289,17 +291,30 @@ fn progress(at: &Hashing, done: bool) -> VerifyProgress {
     }
 }
 
-/// What a download has just brought was hashed on the way: its blobs are right as of now.
-#[expect(dead_code, reason = "for the queue of downloads")]
-pub(crate) async fn arrived(ctx: &Ctx, repo: &str, commit: &str) {
+/// What downloads of this repository brought was hashed on the way. Only of one that fetched all of its bytes itself:
+/// what others had put there before was not read.
+pub(crate) async fn arrived(ctx: &Ctx, repo: &str) {
+    let brought: Vec<(String, Vec<String>)> = crate::downloads::list(ctx)
+        .downloads
+        .into_iter()
+        .filter(|d| d.repo == repo && d.state == DownloadState::Done)
+        .filter(|d| d.total_bytes.is_some_and(|total| d.fetched_bytes >= total))
+        .filter_map(|d| {
+            let files = crate::downloads::detail(ctx, &d.id).ok()?.files;
+            Some((d.commit?, files.into_iter().map(|f| f.path).collect()))
+        })
+        .collect();
     ctx.world.models.forget();
     let Ok(look) = look(ctx).await else { return };
-    let (repo, commit, file) = (repo.to_owned(), commit.to_owned(), marks_file(&ctx.world.paths));
+    let (repo, file) = (repo.to_owned(), marks_file(&ctx.world.paths));
     let remembered = tokio::task::spawn_blocking(move || {
         let Some(repo) = look.scan.repos.iter().find(|r| r.id == repo) else { return Ok(()) };
-        let Some(snapshot) = repo.snapshots.iter().find(|s| s.commit == commit) else { return Ok(()) };
         let mut marks = Marks::read(&file);
-        marks.add(&cache::stamps(repo, snapshot), &Timestamp::now().to_string());
+        for (commit, files) in &brought {
+            if let Some(snapshot) = repo.snapshots.iter().find(|s| s.commit == *commit) {
+                marks.add(&cache::stamps(repo, snapshot, files), &Timestamp::now().to_string());
+            }
+        }
         marks.write(&file)
     });
     if let Ok(Err(error)) = remembered.await {

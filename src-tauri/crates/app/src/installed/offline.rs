@@ -11,7 +11,7 @@ use store::paths::Paths;
 
 use super::shape::{self, Around};
 use super::shelf::{Look, Shelf};
-use crate::offline;
+use crate::discover::offline_ground;
 use crate::start::Options;
 
 /// What is in the cache.
@@ -67,9 +67,11 @@ fn look(paths: &Paths) -> Arc<Look> {
 }
 
 fn shaped(options: &Options, look: &Look) -> InstalledModels {
-    let ground = offline::ground(options);
+    let ground = offline_ground(options);
     let around = Around {
-        ground: ground.as_ref().map(|(stack, situation)| (stack, situation)),
+        stack: ground.household.as_ref().map(|household| &household.0),
+        ground: &ground,
+        shelf: &Shelf::default(),
         // Nobody is asked who is awake: what is open is found out when something is to go.
         awake: &|_| false,
         marks: &Marks::read(&super::marks_file(&options.paths)),

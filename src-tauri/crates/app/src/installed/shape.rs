@@ -3,27 +3,24 @@
 use std::path::Path;
 
 use api::shapes::downloads::{Download, DownloadState};
-use api::shapes::hub::Fit;
 use api::shapes::installed::{InstalledModel, InstalledModels, OwnerProblem};
 use domain::agent::AgentName;
-use domain::estimate::{self, Request};
-use domain::plan::Situation;
-use domain::stack::{BackendKind, Stack};
+use domain::stack::Stack;
 use models::Described;
-use models::cache::{Entry, Inode, Marks, User, quoted};
+use models::cache::{Entry, Inode, Installed, Marks, User, quoted};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use store::stack_file::presets;
 
-use super::shelf::{Look, Seen};
+use super::shelf::{Look, Seen, Shelf};
 use super::users;
-
-/// Nobody asks for a million tokens by saying nothing.
-const USUAL_CONTEXT: u32 = 32_768;
+use crate::discover::Ground;
 
 /// What a model is seen beside.
 pub(super) struct Around<'a> {
-    /// The stack in force and the machine; none where either is not known.
-    pub(super) ground: Option<(&'a Stack, &'a Situation)>,
+    /// None where it does not hold.
+    pub(super) stack: Option<&'a Stack>,
+    pub(super) ground: &'a Ground,
+    pub(super) shelf: &'a Shelf,
     pub(super) awake: &'a dyn Fn(&AgentName) -> bool,
     pub(super) marks: &'a Marks,
     pub(super) user: &'a User,
@@ -31,7 +28,12 @@ pub(super) struct Around<'a> {
 }
 
 pub(super) fn all(look: &Look, around: &Around<'_>) -> InstalledModels {
-    let presets: Vec<(&str, String)> = presets::all().iter().map(|p| (p.name, p.text())).collect();
+    let presets: Vec<(&str, String)> = presets::all()
+        .iter()
+        // The played one has the default's own text.
+        .filter(|p| p.scale == 1)
+        .map(|p| (p.name, p.text()))
+        .collect();
     let hub = &look.scan.hub;
     InstalledModels {
         models: look.models.iter().map(|seen| one(look, seen, around, &presets)).collect(),
@@ -69,28 +71,30 @@ fn one(look: &Look, seen: &Seen, around: &Around<'_>, presets: &[(&str, String)]
         .collect();
     let foreign = look.scan.repos.iter().find(|r| r.id == model.repo).and_then(|r| r.foreign.as_ref());
     let described = seen.described.as_deref();
-    let figures = described.map(|d| figures(d, model.problem.is_none())).unwrap_or_default();
+    let placed = around.shelf.placed(seen, around.ground);
+    let (hub, variant) = (&placed.0, &placed.1);
+    let quantization = described.and_then(quantization);
     let quoted_name = format!("\"{}\"", model.model);
     InstalledModel {
         id: model.id.clone(),
         model: model.model.clone(),
         repo: model.repo.clone(),
-        title: title(&model.repo, model.is_gguf.then_some(model.path.as_path())),
+        title: title(hub.title.clone(), model, quantization.as_deref()),
         commit: model.commit.clone(),
         revisions: model.revisions.clone(),
         path: model.path.display().to_string(),
         held_bytes: model.held,
         shared_bytes: model.shared,
         files: model.parts.len() as u64,
-        backend: described.map(|d| backend(d).word().to_owned()),
-        quantization: described.and_then(quantization),
+        backend: described.and(variant.backend.clone()),
+        quantization,
         architecture: described.map(|d| d.facts.architecture.clone()).filter(|a| !a.is_empty()),
         max_context: described.and_then(|d| d.facts.max_context),
         licence: seen.licence.clone(),
-        licence_title: seen.licence.as_deref().map(licence_title),
+        licence_title: hub.licence_title.clone(),
         used_by: around
-            .ground
-            .map(|(stack, _)| users::of(stack, around.awake, model, &contents))
+            .stack
+            .map(|stack| users::of(stack, around.awake, model, &contents))
             .unwrap_or_default(),
         presets: presets
             .iter()
@@ -101,11 +105,11 @@ fn one(look: &Look, seen: &Seen, around: &Around<'_>, presets: &[(&str, String)]
         problem: model.problem.clone(),
         verified: place.and_then(|(repo, snapshot)| around.marks.verified(repo, snapshot, &model.parts)),
         owner: foreign.map(|f| OwnerProblem { message: f.message(), command: f.command(around.user) }),
-        weights_bytes: figures.weights,
-        memory_bytes: figures.memory,
-        context: figures.context,
-        fit: Fit::default(),
-        tokens_per_second: None,
+        weights_bytes: variant.weights_bytes,
+        memory_bytes: variant.memory_bytes,
+        context: variant.context,
+        fit: variant.fit.clone(),
+        tokens_per_second: variant.tokens_per_second,
         download: around
             .downloads
             .iter()
@@ -117,29 +121,6 @@ fn one(look: &Look, seen: &Seen, around: &Around<'_>, presets: &[(&str, String)]
                         .is_none_or(|commit| *commit == model.commit || model.commit.is_empty())
             })
             .map(|d| d.id.clone()),
-    }
-}
-
-fn backend(described: &Described) -> BackendKind {
-    if described.is_gguf { BackendKind::LlamaCpp } else { BackendKind::Vllm }
-}
-
-#[derive(Default)]
-struct Figures {
-    weights: Option<u64>,
-    memory: Option<u64>,
-    context: Option<u32>,
-}
-
-/// What it takes at the usual context; only of a model that is whole.
-fn figures(described: &Described, whole: bool) -> Figures {
-    let context = described.facts.max_context.map_or(USUAL_CONTEXT, |most| most.min(USUAL_CONTEXT));
-    let request = Request::one(backend(described), Some(context));
-    match estimate::estimate(&described.facts, &request) {
-        Ok(made) if whole && made.certainty.weights <= estimate::Sureness::Computed => {
-            Figures { weights: Some(made.weights.0), memory: Some(made.total.0), context: Some(context) }
-        }
-        _ => Figures::default(),
     }
 }
 
@@ -157,33 +138,19 @@ fn quantization(described: &Described) -> Option<String> {
     }
 }
 
-/// "Qwen2.5 14B Instruct".
-fn title(repo: &str, gguf: Option<&Path>) -> String {
-    let name = repo.rsplit('/').next().unwrap_or(repo);
-    let name = name.strip_suffix("-GGUF").unwrap_or(name).replace(['-', '_'], " ");
-    let file = gguf.and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
-    match file {
-        // The file's own word stands in the column of quantisations; here only another name than the repository's.
-        Some(file) if !file.replace(['-', '_'], " ").to_lowercase().starts_with(&name.to_lowercase()) => {
-            format!("{name}, {file}")
+/// Of a GGUF its file's name too, where that says more than its repository and its quantisation.
+fn title(repo: String, model: &Installed, quantization: Option<&str>) -> String {
+    let stem = model.path.file_stem().filter(|_| model.is_gguf).map(|s| s.to_string_lossy().to_lowercase());
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_', '.', ' '], "");
+    match stem {
+        Some(stem)
+            if !plain(&stem).starts_with(&plain(&repo))
+                && plain(&stem) != plain(quantization.unwrap_or_default()) =>
+        {
+            format!("{repo}, {stem}")
         }
-        _ => name,
+        _ => repo,
     }
-}
-
-/// "Apache 2.0".
-fn licence_title(licence: &str) -> String {
-    let known = match licence {
-        "apache-2.0" => "Apache 2.0",
-        "mit" => "MIT",
-        "llama3" => "Llama 3",
-        "llama3.1" => "Llama 3.1",
-        "llama3.2" => "Llama 3.2",
-        "llama3.3" => "Llama 3.3",
-        "gemma" => "Gemma",
-        other => other,
-    };
-    known.to_owned()
 }
 
 /// On the file system of the cache, or of the nearest folder above where it is not made yet.

@@ -6,13 +6,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use api::shapes::hub::{HubModel, Variant};
 use models::Described;
 use models::cache::{self, Bounds, Installed, Repo, Scan, Snapshot, User};
+
+use crate::discover::{Ground, of_installed};
 
 /// A look may not take longer than a person waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What changes without a trace in its folder (a file that grows) is seen after so long.
 const OLDEST: Duration = Duration::from_secs(60);
+/// Memory in use moves all the time; where a model fits, seldom.
+const FIT_KEPT: Duration = Duration::from_secs(10);
 /// Repositories whose folders are looked at for changes.
 const MOST: usize = 5_000;
 
@@ -30,6 +35,8 @@ pub(super) struct Seen {
     pub(super) described: Option<Arc<Described>>,
     /// As the card has it.
     pub(super) licence: Option<String>,
+    /// Of the contents that it is made of.
+    print: u64,
 }
 
 impl Look {
@@ -42,9 +49,13 @@ impl Look {
 /// What is known of a model as long as its files have these sizes and contents.
 type Facts = BTreeMap<String, (u64, Option<Arc<Described>>, Option<String>)>;
 
+/// Where a model fits, and until when that is taken to be so.
+type Placed = BTreeMap<String, (Instant, u64, Arc<(HubModel, Variant)>)>;
+
 #[derive(Default)]
 pub(crate) struct Shelf {
     kept: Mutex<(Option<Arc<Look>>, Facts)>,
+    placed: Mutex<Placed>,
 }
 
 impl Shelf {
@@ -60,6 +71,29 @@ impl Shelf {
         let look = Arc::new(look_at(hub, now, &mut facts));
         *kept = (Some(look.clone()), facts);
         look
+    }
+
+    /// Where a model fits: planned against every profile, which takes a moment, and so kept for another moment as long
+    /// as the stack is the same one.
+    pub(super) fn placed(&self, seen: &Seen, ground: &Ground) -> Arc<(HubModel, Variant)> {
+        let mut hasher = DefaultHasher::new();
+        seen.print.hash(&mut hasher);
+        ground.household.as_ref().map(|h| format!("{:?}", h.0)).hash(&mut hasher);
+        let now = hasher.finish();
+        let model = &seen.installed;
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, of, known)) = placed.get(&model.id)
+            && at.elapsed() < FIT_KEPT
+            && *of == now
+        {
+            return known.clone();
+        }
+        let facts = seen.described.as_ref().map(|d| &d.facts).filter(|_| model.problem.is_none());
+        let licence = seen.licence.as_deref();
+        let made = Arc::new(of_installed(ground, &model.repo, &model.model, model.is_gguf, facts, licence));
+        placed.retain(|_, (at, ..)| at.elapsed() < FIT_KEPT);
+        placed.insert(model.id.clone(), (Instant::now(), now, made.clone()));
+        made
     }
 
     /// The next look is at the disk.
@@ -87,7 +121,7 @@ fn look_at(hub: &Path, signature: u64, facts: &mut Facts) -> Look {
                 (print, described.map(Arc::new), folder.and_then(|f| cache::card(f).licence))
             });
             facts.insert(installed.id.clone(), (print, described.clone(), licence.clone()));
-            Seen { installed, described, licence }
+            Seen { installed, described, licence, print }
         })
         .collect();
     Look { scan, models, signature, at }

@@ -152,9 +152,9 @@ pub(super) fn stamp(repo: &Repo, name: &str) -> Option<Stamp> {
     Some(Stamp { blob: format!("{folder}/blobs/{name}"), bytes: metadata.len(), changed })
 }
 
-/// The stamps of all blobs of a snapshot, as they are now.
-pub fn stamps(repo: &Repo, snapshot: &Snapshot) -> Vec<Stamp> {
-    let names = snapshot.files.values().filter_map(|entry| match entry {
+/// The stamps of these files of a snapshot, as they are now.
+pub fn stamps(repo: &Repo, snapshot: &Snapshot, files: &[String]) -> Vec<Stamp> {
+    let names = files.iter().filter_map(|path| match snapshot.files.get(path)? {
         Entry::Blob(name) => Some(name),
         Entry::Own(_) | Entry::Outside { .. } | Entry::Broken | Entry::Odd => None,
     });

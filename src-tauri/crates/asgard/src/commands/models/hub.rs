@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 
 use api::ApiError;
+use api::client::Client;
 use api::shapes::hub::{
-    Fit, FitKind, Gate, HubModel, ModelInfo, SearchChunk, SearchRequest, SearchSort, Variant,
+    Fit, FitKind, Gate, HubModel, ModelInfo, RepoRequest, SearchChunk, SearchRequest, SearchSort, Variant,
 };
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::text::{files, short, size, tame, tokens};
 use crate::Answer;
 use crate::args::{SearchArgs, Sort};
-use crate::reach;
 use crate::screen::Screen;
 use crate::words::{plain, table};
 
@@ -20,15 +21,11 @@ const MOST_PAGES: usize = 10;
 
 pub(super) async fn search(screen: Screen, asked: &SearchArgs) -> Result<Answer, ApiError> {
     let limit = usize::from(asked.limit);
+    let client = super::controller().await?;
     let mut found = Found::default();
     let mut cursor = None;
     for _ in 0..MOST_PAGES {
-        let request = request(asked, cursor.take());
-        let client = reach::running().await?;
-        let mut chunks = client.open("search_models", super::as_document(&request)?)?;
-        while let Some(chunk) = chunks.next().await? {
-            found.take(crate::commands::read(&chunk)?);
-        }
+        page(client.as_ref(), &request(asked, cursor.take()), &mut found).await?;
         cursor.clone_from(&found.cursor);
         if cursor.is_none() || found.shown(asked).len() >= limit {
             break;
@@ -42,6 +39,32 @@ pub(super) async fn search(screen: Screen, asked: &SearchArgs) -> Result<Answer,
     }));
     screen.piece(&render(&shown));
     Ok(if shown.is_empty() { Answer::No } else { Answer::Yes })
+}
+
+/// One page and what its models turn out to be.
+async fn page(client: Option<&Client>, request: &SearchRequest, found: &mut Found) -> Result<(), ApiError> {
+    if let Some(client) = client {
+        let mut chunks = client.open("search_models", super::as_document(request)?)?;
+        while let Some(chunk) = chunks.next().await? {
+            found.take(crate::commands::read(&chunk)?);
+        }
+        return Ok(());
+    }
+    let options = super::options()?;
+    let (to, mut heard) = mpsc::channel(16);
+    let asking = app::offline_search(&options, request, to);
+    tokio::pin!(asking);
+    let mut done = None;
+    loop {
+        tokio::select! {
+            answer = &mut asking, if done.is_none() => done = Some(answer),
+            chunk = heard.recv() => match chunk {
+                Some(chunk) => found.take(crate::commands::read(&chunk)?),
+                None => break,
+            },
+        }
+    }
+    done.unwrap_or(Ok(()))
 }
 
 fn request(asked: &SearchArgs, cursor: Option<String>) -> SearchRequest {
@@ -149,8 +172,12 @@ pub(super) async fn info(
     revision: Option<String>,
     all_files: bool,
 ) -> Result<Answer, ApiError> {
-    let client = reach::running().await?;
-    let document = client.call_value("model_info", json!({ "repo": repo, "revision": revision })).await?;
+    let document = if let Some(client) = super::controller().await? {
+        client.call_value("model_info", json!({ "repo": repo, "revision": revision })).await?
+    } else {
+        let asked = RepoRequest { repo, revision };
+        super::as_document(&app::offline_info(&super::options()?, &asked).await?)?
+    };
     let info: ModelInfo = crate::commands::read(&document)?;
     screen.document(&document);
     screen.piece(&render_info(&info, all_files));
