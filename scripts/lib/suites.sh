@@ -142,6 +142,11 @@ journey window window 600
 needs_window() { has_display_tools && commands WebKitWebDriver dbus-run-session; }
 run_window() { run_journey window; }
 
+# From a search to an answer of what was found, by pointing alone.
+journey models-window models_window 300
+needs_models_window() { needs_window; }
+run_models_window() { run_journey models_window; }
+
 journey tray tray 300
 needs_tray() {
     commands dbus-run-session || return
