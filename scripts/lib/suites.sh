@@ -143,7 +143,7 @@ needs_window() { has_display_tools && commands WebKitWebDriver dbus-run-session;
 run_window() { run_journey window; }
 
 # From a search to an answer of what was found, by pointing alone.
-journey models-window models_window 300
+journey models_window models-window 300
 needs_models_window() { needs_window; }
 run_models_window() { run_journey models_window; }
 
