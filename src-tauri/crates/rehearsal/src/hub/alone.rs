@@ -10,9 +10,16 @@ use super::content::Content;
 use super::repo::{File, Repo};
 use super::{Hub, catalogue};
 
-/// `--port N` (0: any), `--pace BYTES_PER_SECOND`, `--file OWNER/NAME:PATH:BYTES` (a repository with one made-up file; may
-/// be given more than once). Prints one line of JSON with `endpoint`, `cdn` and `pid`, and goes on until its standard
-/// input is closed or it is killed.
+/// | flag | does |
+/// |---|---|
+/// | `--port N` | 0: any free one |
+/// | `--pace BYTES` | so many a second on each connection |
+/// | `--file OWNER/NAME:PATH:BYTES` | a repository with one made-up file |
+/// | `--many OWNER/NAME:COUNT` | a repository with so many small files |
+/// | `--hostile OWNER/NAME` | one that means harm |
+///
+/// The last three may be given more than once, beside the rehearsal's models. Prints one line of JSON with `endpoint`,
+/// `cdn` and `pid`, and goes on until its standard input is closed or it is killed.
 #[expect(clippy::needless_pass_by_value, reason = "a program's arguments are handed over for good")]
 pub fn main(args: Vec<OsString>) -> ExitCode {
     match run(&args) {
@@ -54,6 +61,7 @@ fn read(args: &[OsString]) -> Result<Hub, String> {
                 let (id, count) = value.split_once(':').ok_or_else(wrong)?;
                 hub.repos.push(super::many(id, count.parse().map_err(|_| wrong())?));
             }
+            "--hostile" => hub.repos.push(super::hostile(&value)),
             _ => return Err(format!("{flag} is not known")),
         }
     }

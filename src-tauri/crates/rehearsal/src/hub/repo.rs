@@ -159,7 +159,7 @@ impl Repo {
     pub fn push(&mut self, files: Vec<File>) {
         let mut said = format!("{} {}", self.id, self.commits.len());
         for file in &files {
-            said.push_str(&format!("\0{}\0{}", file.path, file.content.size()));
+            said.extend(["\0", &file.path, "\0", &file.content.size().to_string()]);
         }
         self.commits.push(Commit { id: id_of(&said), files });
     }

@@ -169,7 +169,7 @@ fn changed(file: &File, path: &str) -> File {
     if file.path != path {
         return file.clone();
     }
-    let seed = file.content.size() ^ 0xc0ffee;
+    let seed = file.content.size() ^ 0x00c0_ffee;
     File::new(path, Content::Seeded { size: file.content.size(), seed })
 }
 

@@ -242,7 +242,9 @@ async fn bytes(
         of.content.fill(at, known);
         beyond.fill(b'+');
         if fate.changed {
-            known.iter_mut().for_each(|b| *b ^= 0x5a);
+            for byte in known.iter_mut() {
+                *byte ^= 0x5a;
+            }
         }
         for flip in &fate.flips {
             let place =

@@ -119,10 +119,7 @@ fn find(shared: &Shared, request: &Request, is_cdn: bool) -> Found {
             resolve::small(shared, request, &format!("{owner}/{name}"), commit, &path.join("/"))
         }
         ["api", rest @ ..] => Found::plain(api::answer(shared, request, rest)),
-        [owner, name, "resolve", revision, path @ ..] => {
-            resolve::resolve(shared, request, &format!("{owner}/{name}"), revision, &path.join("/"))
-        }
-        [owner, name, "raw", revision, path @ ..] => {
+        [owner, name, "resolve" | "raw", revision, path @ ..] => {
             resolve::resolve(shared, request, &format!("{owner}/{name}"), revision, &path.join("/"))
         }
         [owner, name] => Found::plain(page::answer(shared, &format!("{owner}/{name}"), posted)),

@@ -191,7 +191,7 @@ pub(crate) fn head(status: u16, headers: &[(&'static str, String)]) -> String {
     let mut text = format!("HTTP/1.1 {status} {}\r\n", reason(status));
     for (name, value) in headers {
         let value: String = value.chars().filter(|c| !c.is_control()).collect();
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name, ": ", &value, "\r\n"]);
     }
     text.push_str("\r\n");
     text

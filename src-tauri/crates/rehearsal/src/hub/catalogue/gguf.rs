@@ -93,7 +93,6 @@ pub(super) fn repos() -> Vec<Repo> {
 /// From this size on files are published in parts.
 const WHOLE: u64 = 50_000_000_000;
 
-#[expect(clippy::needless_pass_by_value, reason = "a row of the table above")]
 fn repo(about: About, size: Size, stem: &str, quantised: &[Quantised]) -> Repo {
     let mut files = Vec::new();
     for (n, (word, bytes)) in (0_u64..).zip(quantised) {

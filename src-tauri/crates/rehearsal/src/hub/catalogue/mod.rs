@@ -84,7 +84,7 @@ impl About {
         repo.downloads = self.downloads;
         repo.likes = self.likes;
         repo.modified = format!("{}T10:11:12.000Z", self.modified);
-        repo.created = "2024-09-17T12:00:00.000Z".to_owned();
+        "2024-09-17T12:00:00.000Z".clone_into(&mut repo.created);
         repo
     }
 

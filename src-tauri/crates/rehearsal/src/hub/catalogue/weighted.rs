@@ -170,7 +170,6 @@ pub(super) fn repos() -> Vec<Repo> {
 }
 
 /// `shards`: MB of the real files.
-#[expect(clippy::needless_pass_by_value, reason = "a row of the table above")]
 fn repo(about: About, size: Size, stored: Stored, shards: &[u64]) -> Repo {
     let (dtype, quantization, tags): (_, _, &[&str]) = match stored {
         Stored::Bf16 => ("bfloat16", None, &[]),
@@ -305,8 +304,8 @@ fn embeddings() -> Repo {
     );
     let files = vec![json_file("config.json", &config), File::new("model.safetensors", content)];
     let mut repo = about.repo(files, &["safetensors", "bert", "sentence-transformers"]);
-    repo.pipeline = "feature-extraction".to_owned();
-    repo.library = "sentence-transformers".to_owned();
+    "feature-extraction".clone_into(&mut repo.pipeline);
+    "sentence-transformers".clone_into(&mut repo.library);
     repo.config = Some(json!({ "architectures": ["BertModel"], "model_type": "bert" }));
     repo
 }
