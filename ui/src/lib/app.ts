@@ -4,6 +4,7 @@ import { createContext } from "svelte";
 import type { Backend } from "./backend/backend";
 import { Actions } from "./state/actions.svelte";
 import { Chat } from "./state/chat.svelte";
+import { FirstSteps } from "./state/firstrun.svelte";
 import { Live } from "./state/live.svelte";
 import { Appearance } from "./state/look.svelte";
 import { Models } from "./state/models.svelte";
@@ -16,6 +17,7 @@ export interface App {
   readonly look: Appearance;
   readonly view: View;
   readonly chat: Chat;
+  readonly first: FirstSteps;
   readonly models: Models;
 }
 
@@ -29,6 +31,7 @@ export function createApp(backend: Backend): App {
     look: new Appearance(backend),
     view: new View(),
     chat: new Chat(backend, actions, live),
+    first: new FirstSteps(backend),
     models: new Models(backend),
   };
 }

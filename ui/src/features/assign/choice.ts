@@ -137,15 +137,20 @@ export interface Mark {
   readonly fits: boolean | null;
 }
 
-/** A few named places below the slider: not every step has room for its words. */
+/** A few named places below the slider, powers of two and the limit: not every step has room for its words. */
 export function contextMarks(steps: readonly number[], longest: number | null, known: boolean): readonly Mark[] {
   const last = steps.length - 1;
-  const every = Math.max(1, Math.ceil(steps.length / 7));
-  return steps.flatMap((tokens, i) =>
-    i === last || (i % every === 0 && last - i >= every)
-      ? [{ tokens, label: contextSize(tokens), at: last === 0 ? 0 : i / last, fits: known ? longest !== null && tokens <= longest : null }]
-      : [],
-  );
+  const round = (tokens: number): boolean => Number.isInteger(Math.log2(tokens));
+  const room = Math.max(2, Math.ceil(steps.length / 8));
+  const marks: Mark[] = [];
+  let before = last + room;
+  for (let i = last; i >= 0; i -= 1) {
+    const tokens = steps[i] ?? 0;
+    if (before - i < room || (i !== last && !round(tokens))) continue;
+    before = i;
+    marks.unshift({ tokens, label: contextSize(tokens), at: last === 0 ? 0 : i / last, fits: known ? longest !== null && tokens <= longest : null });
+  }
+  return marks;
 }
 
 /** "Up to 48K fits with loki." Null where nothing is known. */

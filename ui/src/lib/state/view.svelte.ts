@@ -16,6 +16,8 @@ export interface Preview {
   /** "With odin" */
   readonly label: string;
   readonly plan: Plan;
+  /** Shown in the place of what is, and not below it. */
+  readonly alone?: boolean;
 }
 
 export class View {
@@ -34,6 +36,8 @@ export class View {
   modelsTab = $state<ModelsTab>("installed");
   /** Whether the dialog about the Hub's token is open. */
   hubToken = $state(false);
+  /** Another limit than the one in force, while somebody chooses it; bytes. */
+  limit = $state<number | null>(null);
   settingsTab = $state<SettingsTab>("general");
   /** Whether the panel with what others run is open. */
   neighbours = $state(false);

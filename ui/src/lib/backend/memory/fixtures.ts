@@ -85,6 +85,8 @@ export interface Play {
   readonly requests?: "none" | "quiet" | "waits" | "busy" | "crowd";
   /** What is installed and in the queue; left out: what suits the rest. */
   readonly models?: ModelsPlay;
+  /** Nothing was set up here yet. */
+  readonly first?: boolean;
   /** The stack came from somebody else, and nobody has seen yet what it runs. */
   readonly unconfirmed?: boolean;
   /** Memory that did not come back, and sources that differ. */
@@ -463,6 +465,7 @@ export const PLAYS: Readonly<Record<string, Play>> = {
     },
     switching: { to: "everybody", agent: "ratatoskr" },
   },
+  first: { profile: "standard", other: 11.2, models: "none", first: true, agents: {} },
   bare: { profile: "standard", other: 23.4, models: "none", agents: {} },
   hostile: { profile: "standard", other: 23.4, models: "hostile", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },
   offline: { profile: "standard", other: 23.4, models: "offline", agents: { thor: READY, valkyrie: BUSY, odin: ODIN_ASLEEP } },

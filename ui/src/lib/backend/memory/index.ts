@@ -5,8 +5,10 @@ import type { Answer, Backend, Command, OpenStream, Payload, StreamCommand } fro
 import { NO_CHANGE, unreachable } from "../backend";
 import { GB, MB, list } from "../../format";
 import type { ApiError, Conversation, Event, Message, ReplyChunk, SearchRequest, Status } from "../types";
-import { PLAYS, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
+import { PLAYS, PROFILES, planOf, profilesOf, statusOf, type AgentPlay, type Play } from "./fixtures";
+import { PlayedAssign } from "./assign";
 import { PlayedDoctor } from "./doctor";
+import { PlayedFirstRun } from "./firstrun";
 import { Forms } from "./forms";
 import { PlayedGateway } from "./gateway";
 import { agentHistoryOf, historyOf } from "./history";
@@ -42,6 +44,8 @@ class Controller {
   readonly tools = new PlayedTools();
   readonly models: PlayedModels;
   readonly hub: PlayedHub;
+  readonly assign: PlayedAssign;
+  readonly first: PlayedFirstRun;
   #id = 1000;
 
   constructor(play: Play) {
@@ -53,6 +57,8 @@ class Controller {
     this.gateway = new PlayedGateway(play.keyed === true);
     this.requests = new PlayedRequests(play.requests ?? (Object.keys(play.agents).length < 2 ? "none" : play.switching === undefined ? "quiet" : "busy"));
     this.forms = new Forms(this, play.rehearsal === true ? MB : GB);
+    this.assign = new PlayedAssign(this.forms, this.models, () => this.status(), () => this.play.profiles ?? PROFILES);
+    this.first = new PlayedFirstRun(play.first === true, play.engineError === undefined);
   }
 
   nextId(): number {
@@ -198,7 +204,7 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "plan": {
       const { change, profile: wanted } = payload as Payload<"plan">;
       if (change !== null) return whatIf(c.status(), change, wanted, c.play.profiles);
-      const profile = profilesOf(c.status(), c.play.profiles).find((p) => p.agents.includes(agent));
+      const profile = profilesOf(c.status(), c.play.profiles).find((p) => (wanted === null ? p.agents.includes(agent) : p.name === wanted));
       return profile?.plan ?? planOf(c.status(), null, [agent]);
     }
     case "events":
@@ -361,6 +367,20 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return c.hub.curated();
     case "model_info":
       return c.hub.info((payload as Payload<"model_info">).repo);
+    case "assign_preview":
+      return c.assign.preview(payload as Payload<"assign_preview">);
+    case "assign":
+      return c.assign.assign(payload as Payload<"assign">);
+    case "first_run":
+      return c.first.first();
+    case "finish_first_run": {
+      const asked = payload as Payload<"finish_first_run">;
+      for (const repo of asked.models) {
+        const { title, gb } = c.first.title(repo);
+        c.models.pull({ repo, revision: null, variant: null, files: [] }, title, gb);
+      }
+      return c.told(c.first.finish(asked));
+    }
     case "pull": {
       const asked = payload as Payload<"pull">;
       const { title, gb } = c.hub.title(asked.repo, asked.variant);
