@@ -1,7 +1,10 @@
 //! The loopback Hub, judged by the client that the real Hub's owners publish: what works with it here works as it does
 //! with the real one, and a promise that is kept against this Hub is worth something.
 
+use domain::estimate::{Request, estimate};
+use domain::stack::BackendKind;
 use journeys::hub_client::{Client, hashes};
+use models::{Described, describe};
 use rehearsal::hub::{Access, Content, File, Hub, Place, Repo, Running, TOKEN, Trouble, catalogue, many};
 use serde_json::Value;
 
@@ -112,4 +115,39 @@ fn after_a_cut_and_a_refusal_the_client_goes_on_with_a_range() {
     let ranges: Vec<_> = hub.log().into_iter().filter(|e| e.range.is_some()).collect();
     assert_eq!(ranges.len(), 1, "{ranges:#?}");
     assert_eq!((ranges[0].range.as_deref(), ranges[0].status), (Some("bytes=10485760-"), 206));
+}
+
+/// What a reader of models makes of a repository's files: bytes of KV cache for a token, weights.
+fn described(repo: &Repo, file: &str) -> (u64, u64, Described) {
+    let folder = home();
+    for file in &repo.head().unwrap().files {
+        let path = folder.path().join(&file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file.content.to_vec()).unwrap();
+    }
+    let source = folder.path().join(file);
+    let described = describe(source.to_str().unwrap(), folder.path(), None).unwrap();
+    let backend = if described.is_gguf { BackendKind::LlamaCpp } else { BackendKind::Vllm };
+    let estimate = estimate(&described.facts, &Request::one(backend, Some(4096))).unwrap();
+    (estimate.kv_bytes_per_token, estimate.weights.0, described)
+}
+
+#[test]
+fn the_rehearsals_models_are_read_as_the_real_ones_in_a_smaller_unit() {
+    let hub = catalogue();
+    for known in domain::catalog::all() {
+        let parts: Vec<&str> = known.id.split('/').collect();
+        let repo = repo(&hub, &parts[..2].join("/"));
+        let (per_token, weights, described) = described(&repo, parts.get(2).copied().unwrap_or(""));
+        assert_eq!(per_token, known.kv_bytes_per_token / 1024, "{}: {described:#?}", known.id);
+        let wanted = known.weights.0 / 1024;
+        assert!(weights.abs_diff(wanted) < wanted / 50, "{}: {weights} for {wanted}", known.id);
+        assert_eq!(
+            described.facts.quantization.as_deref().unwrap_or("BF16"),
+            known.quantization,
+            "{}",
+            known.id
+        );
+        assert!(!described.facts.bounded, "{}: {:?}", known.id, described.facts.notes);
+    }
 }

@@ -64,7 +64,7 @@ pub(crate) fn form(ctx: &Ctx) -> Result<StackForm, ApiError> {
         saved: state.source.saved,
         agents,
         profiles: profiles(&state, stack),
-        next_port: next_port(stack),
+        next_port: next_port(stack, &crate::assigning::free),
         models,
     })
 }
@@ -81,9 +81,10 @@ fn parts(agent: &Agent) -> (Bytes, Bytes, Bytes) {
     }
 }
 
-/// The first port after the stack's own that no agent has.
-fn next_port(stack: &Stack) -> u16 {
-    let taken = |p: u16| stack.agents.iter().any(|a| a.port == p) || stack.gateway.listen.port() == p;
+/// The first port after the stack's own that no agent has, and that is `free`.
+pub(crate) fn next_port(stack: &Stack, free: &dyn Fn(u16) -> bool) -> u16 {
+    let taken =
+        |p: u16| stack.agents.iter().any(|a| a.port == p) || stack.gateway.listen.port() == p || !free(p);
     let from = stack.agents.iter().map(|a| a.port).filter(|p| (8000..8800).contains(p)).max().unwrap_or(8000);
     (from.saturating_add(1)..=u16::MAX).find(|p| !taken(*p)).unwrap_or(8001)
 }
@@ -184,7 +185,7 @@ fn to_edit(edit: &StackEdit) -> edit::Edit {
 }
 
 /// Running agents whose server was started with other settings than `stack` has.
-fn restarts(state: &State, stack: &Stack) -> Vec<AgentName> {
+pub(crate) fn restarts(state: &State, stack: &Stack) -> Vec<AgentName> {
     state
         .agents
         .iter()

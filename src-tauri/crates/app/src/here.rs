@@ -1,6 +1,6 @@
 //! What is known of this machine when a stack is read: its GPU, and the models that lie in its cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use domain::estimate::ModelFacts;
 use domain::stack::Gpu;
@@ -22,6 +22,12 @@ impl Here {
 
     pub(crate) fn in_world(world: &World, gpu: Option<Gpu>) -> Self {
         Self { gpu, hub: world.paths.hub.clone() }
+    }
+}
+
+impl Here {
+    pub(crate) fn hub(&self) -> &Path {
+        &self.hub
     }
 }
 

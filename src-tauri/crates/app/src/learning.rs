@@ -71,6 +71,16 @@ pub(crate) async fn recall(ctx: &Ctx) {
     }
 }
 
+/// What earlier starts tell of an agent that is not in the stack so: its model under another agent counts as well.
+pub(crate) async fn of(ctx: &Ctx, agent: &Agent) -> Option<Learned> {
+    if !learns(agent) {
+        return None;
+    }
+    let key = key(&ctx.world, agent);
+    let agent = agent.clone();
+    ctx.world.database(move |db| footprint::learn(&agent, &db.footprints(&key).ok()?)).await.flatten()
+}
+
 /// Whether its starts are ours to learn from: a role has none, and Ollama says by itself what it holds.
 fn learns(agent: &Agent) -> bool {
     agent.served_by.is_none() && matches!(agent.backend, BackendKind::Vllm | BackendKind::LlamaCpp)

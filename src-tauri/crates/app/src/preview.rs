@@ -29,17 +29,38 @@ pub(crate) async fn preview(ctx: &Ctx, name: &AgentName) -> Result<LaunchPreview
             "Look at `asgard status` for those there are.",
         ));
     };
-    let Some(backend) = backend(agent.backend) else { return Err(of_others(&agent)) };
-    let reserved = claims(&agent, &state.pools);
-    let host = ctx.world.host(main_capacity(&state.pools, &reserved));
     let mut notes = Vec::new();
     if server != name {
         notes.push(format!("{} is a role on this server.", name.proper()));
     }
+    let engine = match agent.runs {
+        Runs::Container { .. } => {
+            ctx.world.containers.probe().await.ok().map(|engine| engine.kind.to_owned())
+        }
+        _ => None,
+    };
+    of_agent(ctx, &agent, notes, engine).await
+}
+
+/// Of an agent that need not be in the stack so. `engine` is the word of the engine that containers run on; without it
+/// the one that was seen last, and nobody is asked.
+///
+/// # Errors
+/// As of [`preview`].
+pub(crate) async fn of_agent(
+    ctx: &Ctx,
+    agent: &Agent,
+    mut notes: Vec<String>,
+    engine: Option<String>,
+) -> Result<LaunchPreview, ApiError> {
+    let state = ctx.state.state();
+    let Some(backend) = backend(agent.backend) else { return Err(of_others(agent)) };
+    let reserved = claims(agent, &state.pools);
+    let host = ctx.world.host(main_capacity(&state.pools, &reserved));
     if ctx.world.rehearsal.is_some() {
         notes.push("In the rehearsal a stand-in is started with the same arguments.".to_owned());
     }
-    let mut gguf = ctx.world.gguf(&agent);
+    let mut gguf = ctx.world.gguf(agent);
     if gguf.is_none()
         && let Some(file) = HubFile::parse(&agent.model)
     {
@@ -51,11 +72,11 @@ pub(crate) async fn preview(ctx: &Ctx, name: &AgentName) -> Result<LaunchPreview
         gguf = Some(host.hub.join(folder).join("snapshots/main").join(&file.file));
     }
     let order = Order {
-        agent: &agent,
+        agent,
         identity: &ctx.world.identity,
         host: &host,
         key: Secret::default(),
-        revision: domain::stack::agent_hash(&agent),
+        revision: domain::stack::agent_hash(agent),
         reserved: reserved.iter().map(|(p, s)| (p.0.clone(), s.device.0, s.host.0)).collect(),
         // A rehearsal's own wrapping is not what a person asks about.
         rehearsal: None,
@@ -80,7 +101,11 @@ pub(crate) async fn preview(ctx: &Ctx, name: &AgentName) -> Result<LaunchPreview
     }
     let engine = match agent.runs {
         Runs::Container { .. } => {
-            ctx.world.containers.probe().await.map_or("container", |engine| engine.kind).to_owned()
+            let seen = || {
+                let own = state.engines.iter().find(|e| e.id == ctx.world.containers.id());
+                own.filter(|e| e.error.is_none()).map(|e| e.kind.clone())
+            };
+            engine.or_else(seen).unwrap_or_else(|| "container".to_owned())
         }
         _ => "process".to_owned(),
     };

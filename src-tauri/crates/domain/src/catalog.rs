@@ -4,6 +4,7 @@
 //! Sources: config.json and file lists of the repositories. KV bytes per token = 2 x layers x KV heads x head
 //! dimension x 2 bytes (16-bit cache).
 
+use crate::estimate::{Cache, Heads, LayerRun, ModelFacts, Weights};
 use crate::memory::{Bytes, KIB};
 
 /// Facts about one model.
@@ -21,6 +22,74 @@ pub struct KnownModel {
     pub tool_parser: &'static str,
     /// What a vLLM server of it is planned with beyond weights and KV cache, until one was measured.
     pub vllm_overhead: Bytes,
+}
+
+impl KnownModel {
+    /// The same figures as the files of a model would give them. One layer that costs what all of them do: no more is
+    /// known here.
+    pub fn facts(&self) -> ModelFacts {
+        let width = u32::try_from(self.kv_bytes_per_token / 4).unwrap_or(u32::MAX);
+        ModelFacts {
+            architecture: "known by name".to_owned(),
+            layers: vec![LayerRun { count: 1, cache: Cache::Full { heads: Heads::of(1, width) } }],
+            max_context: Some(self.max_context),
+            dtype: "float16".to_owned(),
+            quantization: Some(self.quantization.to_owned()),
+            weights: Weights::Computed(self.weights),
+            notes: vec![
+                "The model's files are not here: the figures are those that come with Asgard. Fetch it for exact ones."
+                    .to_owned(),
+            ],
+            ..ModelFacts::default()
+        }
+    }
+}
+
+/// Families of models and how they spell the calls of tools, by words in the id, the more special ones first.
+/// Source: the list of parsers in vLLM's documentation of tool calling.
+const FAMILIES: &[(&str, &str)] = &[
+    ("qwen3-coder", "qwen3_coder"),
+    ("qwen3coder", "qwen3_coder"),
+    ("qwen", "hermes"),
+    ("qwq", "hermes"),
+    ("hermes", "hermes"),
+    ("llama-4", "llama4_pythonic"),
+    ("llama4", "llama4_pythonic"),
+    ("llama-3", "llama3_json"),
+    ("llama3", "llama3_json"),
+    ("mixtral", "mistral"),
+    ("ministral", "mistral"),
+    ("devstral", "mistral"),
+    ("mistral", "mistral"),
+    ("gpt-oss", "openai"),
+    ("gptoss", "openai"),
+    ("deepseek-v3.1", "deepseek_v31"),
+    ("deepseek-v3", "deepseek_v3"),
+    ("deepseek-r1-0528", "deepseek_v3"),
+    ("glm-4.5", "glm45"),
+    ("glm-4.6", "glm45"),
+    ("glm4moe", "glm45"),
+    ("kimi-k2", "kimi_k2"),
+    ("granite", "granite"),
+    ("phi-4-mini", "phi4_mini_json"),
+    ("internlm2", "internlm"),
+    ("jamba", "jamba"),
+    ("hunyuan-a13b", "hunyuan_a13b"),
+];
+
+/// The parser of tool calls that vLLM is started with for a model; none where its family is not known. A model of the
+/// catalog has its own, others that of their family by the id, then by the architecture ("Qwen2ForCausalLM").
+pub fn tool_parser(id: &str, architecture: Option<&str>) -> Option<&'static str> {
+    if let Some(known) = known_model(id) {
+        return Some(known.tool_parser);
+    }
+    let of = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        // A distilled model is named after its teacher first, and speaks as the family that it was made from.
+        let text = text.split_once("distill-").map_or(text.as_str(), |(_, of)| of);
+        FAMILIES.iter().find(|(word, _)| text.contains(word)).map(|(_, parser)| *parser)
+    };
+    of(id).or_else(|| architecture.and_then(of))
 }
 
 /// The facts on `id`, if it is one of the models known here.
@@ -181,3 +250,36 @@ const KNOWN: &[KnownModel] = &[
         vllm_overhead: gb_tenths(0),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parser_of_tool_calls_follows_from_the_family() {
+        for (id, architecture, parser) in [
+            ("Qwen/Qwen2.5-14B-Instruct-AWQ", None, Some("hermes")),
+            ("someone/Qwen3-Coder-480B-AWQ", None, Some("qwen3_coder")),
+            ("someone/Meta-Llama-3.1-8B-Instruct", None, Some("llama3_json")),
+            ("deepseek-ai/DeepSeek-R1-Distill-Llama-3-70B", None, Some("llama3_json")),
+            ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", None, Some("hermes")),
+            ("someone/Renamed-7B", Some("Qwen2ForCausalLM"), Some("hermes")),
+            ("someone/Renamed-7B", Some("StrangeForCausalLM"), None),
+            ("openai/gpt-oss-120b", None, Some("openai")),
+        ] {
+            assert_eq!(tool_parser(id, architecture), parser, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_facts_of_a_known_model_cost_what_the_catalog_says() {
+        use crate::estimate::{Request, estimate};
+        use crate::stack::BackendKind;
+        for model in all() {
+            let backend = if model.id.ends_with(".gguf") { BackendKind::LlamaCpp } else { BackendKind::Vllm };
+            let made = estimate(&model.facts(), &Request::one(backend, Some(8192))).unwrap();
+            assert_eq!(made.weights, model.weights, "{}", model.id);
+            assert_eq!(made.kv.0, model.kv_bytes_per_token * 8192, "{}", model.id);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use domain::Bytes;
 use domain::catalog::known_model;
-use domain::estimate::{Cache, Heads, LayerRun, ModelFacts, Weights};
+use domain::estimate::{ModelFacts, Weights};
 use domain::stack::HubFile;
 
 use crate::cache::Presence;
@@ -319,24 +319,9 @@ fn named(source: &str, hub: &Path, revision: Option<&str>) -> Result<Described, 
         return folder(&snapshot, source);
     }
     let known = known_model(source).ok_or_else(|| DescribeError::Unknown(shown(source)))?;
-    // One layer that costs what all of them do: the catalog has no more.
-    let width = u32::try_from(known.kv_bytes_per_token / 4).unwrap_or(u32::MAX);
-    let facts = ModelFacts {
-        architecture: "known by name".to_owned(),
-        layers: vec![LayerRun { count: 1, cache: Cache::Full { heads: Heads::of(1, width) } }],
-        max_context: Some(known.max_context),
-        dtype: "float16".to_owned(),
-        quantization: Some(known.quantization.to_owned()),
-        weights: Weights::Computed(known.weights),
-        notes: vec![
-            "The model's files are not here: the figures are those that come with Asgard. Fetch it for exact ones."
-                .to_owned(),
-        ],
-        ..ModelFacts::default()
-    };
     Ok(Described {
         name: known.id.to_owned(),
-        facts,
+        facts: known.facts(),
         source: "what Asgard knows of it".to_owned(),
         is_gguf: HubFile::parse(source).is_some(),
     })

@@ -70,6 +70,10 @@ pub enum Edit {
     RemoveProfile {
         profile: String,
     },
+    /// The most that may be in use in all: `limit` of `[memory]`, for a machine with one pool.
+    MemoryLimit {
+        limit: String,
+    },
     /// Sets keys of `[gateway]`; null takes one away.
     ChangeGateway {
         keys: BTreeMap<String, Value>,
@@ -239,6 +243,7 @@ fn apply(text: &str, edit: &Edit) -> Result<String> {
             }
             text::take_away(text, &["profiles", profile])
         }
+        Edit::MemoryLimit { limit } => memory_limit(text, limit),
         Edit::ChangeGateway { keys } => gateway::change(text, keys),
         Edit::AddGatewayKey { name, agents } => {
             agents.iter().flatten().try_for_each(|agent| now.known(agent))?;
@@ -330,6 +335,24 @@ fn change(text: &str, agent: &str, keys: &BTreeMap<String, Value>) -> Result<Str
         text = text::take_away(&text, &["agents", agent, key])?;
     }
     Ok(text)
+}
+
+fn memory_limit(text: &str, limit: &str) -> Result<String> {
+    let mut document = parse_mut(text)?;
+    if document.as_table().get("memory").is_none() {
+        return text::add_header(text, &["memory"], &[("limit".to_owned(), limit.into())]);
+    }
+    let table = document["memory"]
+        .as_table_like_mut()
+        .ok_or_else(|| wrong("`memory` in the stack file is no table.", "Correct it in the file first."))?;
+    if table.get("limit").is_some_and(Item::is_table_like) {
+        return Err(wrong(
+            "The stack file has a limit for each pool.",
+            "Change them in the file: one number would not say which is meant.",
+        ));
+    }
+    values::put(table, "limit", &Value::from(limit))?;
+    Ok(document.to_string())
 }
 
 fn rename(text: &str, agent: &str, to: &str) -> Result<String> {
