@@ -89,15 +89,17 @@ export class Assigning {
     return { name, port };
   }
 
-  /** Whether a press would write something that holds. */
+  /** Whether a press would write something that holds, as far as the answers go. */
   get ready(): boolean {
     const { choice, wrong } = this;
     const preview = this.asking.answer;
-    if (choice === null || preview === null || this.saving || this.asking.pending || this.asking.error !== null) return false;
+    if (choice === null || preview === null || this.saving || this.asking.error !== null) return false;
     return (choice.fresh === null || choice.fresh.name !== "") && wrong.name === null && wrong.port === null && preview.problems.length === 0;
   }
 
   async save(): Promise<boolean> {
+    // What was chosen last is what is pressed for.
+    await this.asking.settled();
     const { choice, form } = this;
     if (choice === null || form === null || !this.ready) return false;
     this.saving = true;

@@ -12,7 +12,7 @@ export class Latest<Question, Answer> {
   pending = $state(false);
 
   #waiting: Question | null = null;
-  #asking = false;
+  #asking: Promise<void> | null = null;
   #ended = false;
 
   constructor(private readonly ask: (question: Question) => Promise<Answer>) {}
@@ -20,7 +20,12 @@ export class Latest<Question, Answer> {
   want(question: Question): void {
     this.#waiting = question;
     this.pending = true;
-    if (!this.#asking) void this.#run();
+    this.#asking ??= this.#run();
+  }
+
+  /** When the last question that was wanted is answered. */
+  async settled(): Promise<void> {
+    await this.#asking;
   }
 
   /** Nothing is shown of what comes yet. */
@@ -30,7 +35,6 @@ export class Latest<Question, Answer> {
   }
 
   async #run(): Promise<void> {
-    this.#asking = true;
     while (this.#waiting !== null) {
       const question: Question = this.#waiting;
       this.#waiting = null;
@@ -45,7 +49,7 @@ export class Latest<Question, Answer> {
       this.answer = answer ?? this.answer;
       this.error = error;
     }
-    this.#asking = false;
+    this.#asking = null;
     this.pending = false;
   }
 }
