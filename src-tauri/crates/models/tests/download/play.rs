@@ -164,7 +164,12 @@ impl Play {
     /// At most two in a hundred more than the files have.
     pub(crate) fn assert_served_once(&self) {
         let (served, size) = (self.served(), self.size());
-        assert!(served <= size + size / 50, "{served} bytes were served of {size}");
+        let log = || {
+            let log = self.server.log();
+            let lines = log.iter().filter(|e| !e.file.is_empty());
+            lines.map(|e| format!("{} {:?} {} {}\n", e.status, e.range, e.bytes, e.file)).collect::<String>()
+        };
+        assert!(served <= size + size / 50, "{served} bytes were served of {size}\n{}", log());
     }
 }
 
