@@ -120,6 +120,17 @@ test("what is installed: its figures, its agents, and where it fits", () =>
     await panel.getByText("42.4 GB short").waitFor();
   }));
 
+for (const [width, columns] of [[960, 8], [1100, 8], [1280, 10], [1920, 10]]) {
+  test(`the name keeps its room at ${width}`, () =>
+    begin("switching", async (page) => {
+      await models(page);
+      await page.getByTestId("installed").waitFor();
+      assert.equal(await page.getByRole("columnheader").filter({ visible: true }).count(), columns);
+      assert.ok(await page.getByRole("columnheader").first().evaluate((e) => e.getBoundingClientRect().width >= 200));
+      assert.deepEqual(await flaws(page), []);
+    }, { width, height: 700 }));
+}
+
 test("another context is reckoned with as the slider moves, and says whom it still fits beside", () =>
   begin("switching", async (page) => {
     await models(page);
