@@ -32,6 +32,7 @@ pub(crate) use installed::of_installed;
 pub(crate) use memory::Memory;
 pub(crate) use offline::ground as offline_ground;
 pub use offline::{offline_curated, offline_info, offline_search};
+pub(crate) use words::title;
 
 /// Models on a page.
 const PAGE: usize = 20;

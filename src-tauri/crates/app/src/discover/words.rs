@@ -31,7 +31,7 @@ const FORMATS: [&str; 26] = [
 ];
 
 /// "Qwen2.5 14B Instruct" of "Qwen/Qwen2.5-14B-Instruct-AWQ".
-pub(super) fn title(repo: &str) -> String {
+pub(crate) fn title(repo: &str) -> String {
     let name = repo.rsplit('/').next().unwrap_or(repo);
     let pieces: Vec<&str> = name.split(['-', '_']).filter(|p| !p.is_empty()).collect();
     let is_format = |piece: &&&str| FORMATS.contains(&piece.to_ascii_lowercase().as_str());

@@ -128,7 +128,7 @@ fn found(asked: &Asked, commit: String, tree: &Tree) -> Result<Found, HubProblem
         files_for(&asked.repo, tree, asked.variant.as_deref(), &asked.patterns).map_err(|e| refused(&e))?;
     Ok(Found {
         commit,
-        title: super::item::title_of(&asked.repo),
+        title: crate::discover::title(&asked.repo),
         variant: chosen.variant,
         model: chosen.model,
         files: Arc::new(chosen.files),

@@ -49,7 +49,7 @@ impl Item {
         Self {
             id,
             model: asked.repo.clone(),
-            title: title_of(&asked.repo),
+            title: crate::discover::title(&asked.repo),
             asked,
             found: None,
             commit: None,
@@ -191,10 +191,4 @@ fn file_of(kept: FileRecord) -> Option<RepoFile> {
         _ => return None,
     };
     models::cache::is_repo_path(&kept.path).then_some(RepoFile { path: kept.path, size: kept.size, hash })
-}
-
-/// "Qwen2.5 14B Instruct AWQ": what can be said before anything of it was read.
-pub(super) fn title_of(repo: &str) -> String {
-    let name = repo.rsplit('/').next().unwrap_or(repo);
-    name.chars().take(100).map(|c| if matches!(c, '-' | '_') { ' ' } else { c }).collect()
 }

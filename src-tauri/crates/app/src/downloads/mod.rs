@@ -47,7 +47,22 @@ const CLOSEST: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) async fn pull(ctx: &Ctx, asked: &PullRequest) -> Result<Download, ApiError> {
-    ctx.downloads.pull(asked).await
+    let best = if asked.variant.is_none() && asked.files.is_empty() { best(ctx, asked).await } else { None };
+    ctx.downloads
+        .pull(&PullRequest { variant: best.or_else(|| asked.variant.clone()), ..asked.clone() })
+        .await
+}
+
+/// Of several GGUF files the one that suits this machine best. None where there is nothing to choose, and where the
+/// Hub does not say: then what is usual is taken, or the pull itself says why not.
+async fn best(ctx: &Ctx, asked: &PullRequest) -> Option<String> {
+    let asked = ask::asked_for(asked).ok()?;
+    let info = crate::account::hub(ctx).await.info(&asked.repo, &asked.revision).await.ok()?;
+    let gguf = info.about.gguf.is_some() || info.about.tags.iter().any(|tag| tag == "gguf");
+    if !gguf {
+        return None;
+    }
+    crate::discover::best(ctx, info).await
 }
 
 pub(crate) fn list(ctx: &Ctx) -> Downloads {
