@@ -10,6 +10,8 @@
 //! Deliberately absent: sockets of faces, words of commands, the tray. Those belong to the programs.
 
 mod account;
+#[cfg(test)]
+mod account_tests;
 mod activity;
 mod agent_live;
 mod assigning;
