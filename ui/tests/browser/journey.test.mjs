@@ -107,7 +107,7 @@ test("the memory bar by keyboard", () =>
 
 test("the screens and the look by keyboard, and the look is kept", () =>
   begin("rest", async (page) => {
-    for (const [key, screen] of [["2", "chat"], ["3", "activity"], ["4", "settings"], ["1", "stack"]]) {
+    for (const [key, screen] of [["2", "chat"], ["3", "models"], ["4", "activity"], ["5", "settings"], ["1", "stack"]]) {
       await page.keyboard.press(`Control+${key}`);
       await page.getByTestId(`screen-${screen}`).waitFor();
       assert.equal(await page.getByTestId(`nav-${screen}`).getAttribute("aria-current"), "page");
