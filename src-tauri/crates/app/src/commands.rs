@@ -107,7 +107,12 @@ impl App {
             Request::ApplySuggestion(asked) => json(editing::apply_suggestion(ctx, &asked).await?),
             Request::LaunchPreview(asked) => json(crate::preview::preview(ctx, &name(&asked.agent)?).await?),
             Request::Estimate(asked) => {
-                let described = estimating::describe(&ctx.world.paths, &asked)?;
+                let described = match estimating::describe(&ctx.world.paths, &asked) {
+                    Err(error) if error.code == Code::Unknown => {
+                        discover::described(ctx, &asked.model, error).await?
+                    }
+                    here => here?,
+                };
                 let state = ctx.state.state();
                 let situation = Situation { pools: state.pools.clone(), ..Situation::default() };
                 json(estimating::answer(&described, &asked, Some((&state.stack, &situation)))?)
@@ -118,7 +123,7 @@ impl App {
             Request::SetHubToken(asked) => json(account::set(ctx, asked.token).await?),
             Request::RemoveHubToken(_) => json(account::remove(ctx).await?),
             Request::CheckHubToken(_) => json(account::check(ctx).await?),
-            Request::Pull(asked) => json(downloads::pull(ctx, &asked).await?),
+            Request::Pull(asked) => json(downloads::pull(ctx, &discover::chosen(ctx, asked).await).await?),
             Request::Downloads(_) => json(downloads::list(ctx)),
             Request::Download(asked) => json(downloads::detail(ctx, &asked.id)?),
             Request::PauseDownload(asked) => json(downloads::pause(ctx, asked.id.as_deref()).await?),

@@ -14,12 +14,17 @@ use crate::start::Options;
 /// Nobody asks for a million tokens by saying nothing.
 const USUAL_CONTEXT: u32 = 32_768;
 
-/// With nothing running.
+/// With nothing running. A model that is not here is asked for at the Hub.
 ///
 /// # Errors
 /// A model that is not here or cannot be read, and a question without an answer.
-pub fn offline_estimate(options: &Options, asked: &EstimateRequest) -> Result<Estimate, ApiError> {
-    let described = describe(&options.paths, asked)?;
+pub async fn offline_estimate(options: &Options, asked: &EstimateRequest) -> Result<Estimate, ApiError> {
+    let described = match describe(&options.paths, asked) {
+        Err(error) if error.code == Code::Unknown => {
+            crate::discover::offline_described(options, &asked.model, error).await?
+        }
+        here => here?,
+    };
     // Without a stack that holds, or a machine that is known, the figures are all there is to say.
     let (stack, situation) = offline::ground(options).unzip();
     answer(&described, asked, stack.as_ref().zip(situation.as_ref()))

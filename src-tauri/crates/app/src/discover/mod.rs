@@ -10,14 +10,19 @@ mod installed;
 mod memory;
 mod model;
 mod offline;
+#[cfg(test)]
+mod search_tests;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use api::ApiError;
+use api::shapes::downloads::PullRequest;
 use api::shapes::hub::{
     CuratedModels, HubModel, ModelInfo, RepoFile, RepoRequest, SearchChunk, SearchRequest,
 };
+use domain::stack::HubFile;
 use futures_util::StreamExt;
 use futures_util::stream;
 use models::hub::{About, Hash, Hub, HubError, PUBLIC, RepoInfo, Wanted};
@@ -30,6 +35,7 @@ use crate::hub_problem::{api_error, problem};
 pub(crate) use ground::Ground;
 pub(crate) use installed::of_installed;
 pub(crate) use memory::Memory;
+pub(crate) use offline::described as offline_described;
 pub(crate) use offline::ground as offline_ground;
 pub use offline::{offline_curated, offline_info, offline_search};
 pub(crate) use words::title;
@@ -38,6 +44,8 @@ pub(crate) use words::title;
 const PAGE: usize = 20;
 /// Looked at at the same time.
 const AT_ONCE: usize = 6;
+/// A person who asks for a download is not kept waiting for longer.
+const MOMENT: Duration = Duration::from_secs(5);
 /// Files that are listed to a face.
 const MOST_FILES: usize = 2000;
 const MOST_CARD: usize = 100_000;
@@ -62,12 +70,67 @@ pub(crate) async fn search(
     search_on(&hub, &Ground::of(ctx), &ctx.world.looked, asked, &out).await
 }
 
-/// The variant that suits this machine best, for a download that names none. None where there is nothing to choose, or
-/// nothing is known.
-pub(crate) async fn best(ctx: &Ctx, info: RepoInfo) -> Option<String> {
+/// A download that names nothing, of a repository with several GGUF files, is of the one that suits this machine best.
+/// Where that cannot be found out in a moment, it stays as it is: whoever fetches it takes the usual one.
+pub(crate) async fn chosen(ctx: &Ctx, asked: PullRequest) -> PullRequest {
+    let several = asked.repo.to_ascii_lowercase().contains("gguf");
+    if asked.variant.is_some() || !asked.files.is_empty() || !several {
+        return asked;
+    }
+    let best = async {
+        let hub = crate::account::hub(ctx).await;
+        let revision = asked.revision.as_deref().unwrap_or("main");
+        let info = hub.info(named(&asked.repo), revision).await.ok()?;
+        let looked = look(&hub, &ctx.world.looked, info).await.ok()?;
+        shaped(&Ground::of(ctx), &looked).await.best
+    };
+    let variant = tokio::time::timeout(MOMENT, best).await.ok().flatten();
+    PullRequest { variant, ..asked }
+}
+
+/// A model that is not in the cache, as the Hub describes it; `absent` where it is not there either.
+pub(crate) async fn described(
+    ctx: &Ctx,
+    model: &str,
+    absent: ApiError,
+) -> Result<models::Described, ApiError> {
     let hub = crate::account::hub(ctx).await;
-    let looked = look(&hub, &ctx.world.looked, info).await.ok()?;
-    shaped(&Ground::of(ctx), &looked).await.best
+    described_on(&hub, &ctx.world.looked, model, absent).await
+}
+
+async fn described_on(
+    hub: &Hub,
+    memory: &Memory,
+    model: &str,
+    absent: ApiError,
+) -> Result<models::Described, ApiError> {
+    let file = HubFile::parse(model);
+    let repo = file.as_ref().map_or(model, |f| f.repo.as_str());
+    if models::hub::repo_refusal(repo).is_some() || !repo.contains('/') {
+        return Err(absent);
+    }
+    let looked = async { look(hub, memory, hub.info(repo, "main").await?).await };
+    let looked = match looked.await {
+        Ok(looked) => looked,
+        Err(HubError::NotFound { .. } | HubError::Unreachable { .. } | HubError::NeedsToken { .. }) => {
+            return Err(absent);
+        }
+        Err(error) => return Err(api_error(&error)),
+    };
+    let wanted = |d: &&models::remote::Described| match &file {
+        Some(file) => d.variant.weights.contains(&file.file),
+        None => d.variant.backend.is_some(),
+    };
+    let Some(found) = looked.variants.iter().find(wanted) else { return Err(absent) };
+    let Some(facts) = found.facts.clone() else {
+        return Err(looked.problem.as_ref().map_or(absent, api_error));
+    };
+    Ok(models::Described {
+        name: model.to_owned(),
+        facts,
+        source: "its files on the Hub".to_owned(),
+        is_gguf: found.variant.id != models::variants::ALL,
+    })
 }
 
 async fn info_on(
@@ -131,8 +194,11 @@ async fn search_on(
     if !send(out, &page).await {
         return Ok(());
     }
+    // What keeps one model from being looked at keeps all of them: the others are not asked for any more.
+    let stopped: OnceLock<HubError> = OnceLock::new();
+    let looker = Looker { hub, ground, memory, asked, stopped: &stopped };
     let mut looking = stream::iter(found_models)
-        .map(|(about, commit)| detail(hub, ground, memory, asked, about, commit))
+        .map(|(about, commit)| looker.detail(about, commit))
         .buffer_unordered(AT_ONCE);
     loop {
         // Nobody reads any more: nothing is asked for any more.
@@ -154,31 +220,48 @@ async fn send(out: &mpsc::Sender<Value>, chunk: &SearchChunk) -> bool {
     }
 }
 
-/// One model of a page, looked at.
-async fn detail(
-    hub: &Hub,
-    ground: &Ground,
-    memory: &Memory,
-    asked: &SearchRequest,
-    about: About,
-    commit: Option<String>,
-) -> HubModel {
-    let listed = model::listed(&about, commit.as_deref());
-    let info = match commit {
-        Some(commit) => Ok(RepoInfo { commit, about }),
-        None => hub.info(&about.repo, "main").await,
-    };
-    let looked = match info {
-        Ok(info) => look(hub, memory, info).await,
-        Err(error) => Err(error),
-    };
-    match looked {
-        Ok(looked) => {
-            let mut model = shaped(ground, &looked).await;
-            model.matches = Some(filter::matches(&model, asked));
-            model
+/// Looks at the models of a page.
+struct Looker<'a> {
+    hub: &'a Hub,
+    ground: &'a Ground,
+    memory: &'a Memory,
+    asked: &'a SearchRequest,
+    stopped: &'a OnceLock<HubError>,
+}
+
+impl Looker<'_> {
+    async fn detail(&self, about: About, commit: Option<String>) -> HubModel {
+        let listed = model::listed(&about, commit.as_deref());
+        let looked = match self.stopped.get() {
+            Some(error) => Err(error.clone()),
+            None => self.look(about, commit).await,
+        };
+        match looked {
+            Ok(looked) => {
+                let mut model = shaped(self.ground, &looked).await;
+                model.matches = Some(filter::matches(&model, self.asked));
+                model
+            }
+            Err(error) => {
+                let problem = problem(&error);
+                if matches!(
+                    error,
+                    HubError::RateLimited { .. } | HubError::Unreachable { .. } | HubError::BadToken
+                ) {
+                    // The first of several is as good as any.
+                    let _ = self.stopped.set(error);
+                }
+                HubModel { problem: Some(problem), ..listed }
+            }
         }
-        Err(error) => HubModel { problem: Some(problem(&error)), ..listed },
+    }
+
+    async fn look(&self, about: About, commit: Option<String>) -> Result<Arc<Looked>, HubError> {
+        let info = match commit {
+            Some(commit) => RepoInfo { commit, about },
+            None => self.hub.info(&about.repo, "main").await?,
+        };
+        look(self.hub, self.memory, info).await
     }
 }
 

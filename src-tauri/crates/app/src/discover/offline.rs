@@ -40,6 +40,19 @@ pub async fn offline_search(
     super::search_on(&hub, &ground(options), &Memory::default(), asked, &out).await
 }
 
+/// As the controller does: see [`super::described`]. Not where the person has said that nothing is to be asked.
+pub(crate) async fn described(
+    options: &Options,
+    model: &str,
+    absent: ApiError,
+) -> Result<models::Described, ApiError> {
+    if options.var("HF_HUB_OFFLINE").is_some_and(|v| matches!(v, "1" | "true" | "TRUE" | "yes" | "on")) {
+        return Err(absent);
+    }
+    let hub = hub(options).await?;
+    super::described_on(&hub, &Memory::default(), model, absent).await
+}
+
 pub(crate) fn ground(options: &Options) -> Ground {
     Ground {
         folder: options.paths.hub.clone(),
@@ -50,7 +63,7 @@ pub(crate) fn ground(options: &Options) -> Ground {
 }
 
 /// The Hub that is named, or Hugging Face's, with the token in force.
-pub(crate) async fn hub(options: &Options) -> Result<Hub, ApiError> {
+async fn hub(options: &Options) -> Result<Hub, ApiError> {
     let own = match Secrets::open(&options.paths).find(HUB_TOKEN).await {
         Ok(found) => found.map(|(token, _)| token),
         Err(_) => None,

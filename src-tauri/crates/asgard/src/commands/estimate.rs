@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::words::{memory, plain, table};
 use crate::{Answer, place};
 
-pub(super) fn run(screen: Screen, ask: EstimateArgs) -> Result<Answer, ApiError> {
+pub(super) async fn run(screen: Screen, ask: EstimateArgs) -> Result<Answer, ApiError> {
     let asked = EstimateRequest {
         model: ask.model,
         context: ask.context,
@@ -21,7 +21,7 @@ pub(super) fn run(screen: Screen, ask: EstimateArgs) -> Result<Answer, ApiError>
         quantization: ask.quantization,
     };
     let options = place::options(place::paths(false)?, false, false)?;
-    let estimate = app::offline_estimate(&options, &asked)?;
+    let estimate = app::offline_estimate(&options, &asked).await?;
     if screen.json {
         let document = serde_json::to_value(&estimate)
             .map_err(|e| ApiError::new(Code::Failed, format!("The answer cannot be written: {e}."), ""))?;

@@ -42,7 +42,7 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Images { what } => block_on(others::images(screen, what)),
         Command::Doctor { report } => block_on(doctor::run(screen, report.as_deref())),
         Command::Models { what } => block_on(models::run(screen, what)),
-        Command::Estimate(ask) => estimate::run(screen, ask),
+        Command::Estimate(ask) => block_on(estimate::run(screen, ask)),
         Command::Plan(ask) => plan::run(screen, &ask),
         Command::Status { plot: Some(file), how, .. } => plot::run(screen, &file, &how),
         Command::Status { watch, .. } => block_on(status::run(screen, watch)),

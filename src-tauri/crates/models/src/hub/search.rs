@@ -9,8 +9,9 @@ use super::repo::{About, about, is_commit};
 const MOST_PAGE: usize = 16 << 20;
 const LONGEST_TEXT: usize = 200;
 /// What a list has to tell of each; without it the Hub leaves most of it out.
-const EXPAND: [&str; 12] = [
+const EXPAND: [&str; 13] = [
     "sha",
+    "cardData",
     "gated",
     "private",
     "tags",
