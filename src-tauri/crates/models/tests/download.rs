@@ -1,5 +1,7 @@
 //! Downloads against a Hub that misbehaves in one way at a time: at the end the bytes are right, or the error is.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what is missing fails the test")]
+
 #[path = "download/play.rs"]
 mod play;
 

@@ -154,7 +154,7 @@ impl Journal {
         if boot.ends_with("/-") {
             // A disk that was pulled and put back may have lost what a hash has seen; its other claims cost a fetch at
             // worst, but a hash of bytes that are gone would vouch for them.
-            claims.hashed = self.flushed.hashed.clone();
+            claims.hashed.clone_from(&self.flushed.hashed);
         }
         claims.landed.clip(self.header.size.min(length));
         // A copy may have lost its holes, or more; its bytes are hashed anew.
@@ -201,7 +201,9 @@ mod tests {
     fn text(lines: &[Line]) -> String {
         let mut text = String::new();
         Line::Header(header()).write(&mut text);
-        lines.iter().for_each(|l| l.write(&mut text));
+        for line in lines {
+            line.write(&mut text);
+        }
         text
     }
 

@@ -29,8 +29,8 @@ pub fn clash<'a>(paths: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &
         }
     }
     files.iter().find_map(|path| {
-        let parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
-        parents.filter_map(|parent| files.get(parent)).next().map(|parent| (*parent, *path))
+        let mut parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        parents.find_map(|parent| files.get(parent)).map(|parent| (*parent, *path))
     })
 }
 

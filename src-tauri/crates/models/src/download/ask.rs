@@ -100,7 +100,7 @@ pub(crate) async fn ask(
             commit: &target.commit,
             span,
             hub: own,
-            html: target.path.ends_with(".html") || target.path.ends_with(".htm"),
+            html: is_page(&target.path),
         };
         if is_redirect(status) {
             same_file(&asked, &heard).map_err(|r| refused(&url, r))?;
@@ -122,6 +122,12 @@ pub(crate) async fn ask(
         return Ok(Opened { body, source: Source { url, etag: named }, response });
     }
     Err(Trouble::Strange(strange(&url, "it sends from one address to the next")))
+}
+
+/// A file that is a page itself.
+fn is_page(path: &str) -> bool {
+    let end = path.rsplit_once('.').map_or("", |(_, end)| end);
+    end.eq_ignore_ascii_case("html") || end.eq_ignore_ascii_case("htm")
 }
 
 fn heard(response: &Response) -> Heard<'_> {

@@ -114,7 +114,9 @@ impl Part {
         let mut journal = lock(&self.journal);
         journal.append(&text)?;
         let mut landed = lock(&self.landed);
-        spans.iter().for_each(|s| landed.insert(*s));
+        for span in spans {
+            landed.insert(*span);
+        }
         self.dirty.store(true, Ordering::Relaxed);
         if journal.length > LONG {
             let claims = Claims { landed: landed.clone(), hashed: journal.hashed.clone() };

@@ -4,8 +4,9 @@
 //! what is about to be named is on the disk before the first name is given; when all have theirs, the disk is flushed
 //! behind everybody's back, and the list goes. A list that is found after a power cut says which files to hash again.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,7 +41,8 @@ impl List {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut text = format!("{}\n", boot(&file));
         for (hash, size) in contents {
-            text.push_str(&format!("{} {size}\n", hash.hex()));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{} {size}", hash.hex());
         }
         file.write_all(text.as_bytes())?;
         file.sync_data()?;

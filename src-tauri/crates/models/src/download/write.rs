@@ -125,13 +125,9 @@ fn write(data: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Spans of one connection follow one another; they become one.
 fn add(landed: &mut Vec<(Arc<Part>, Vec<Span>)>, part: &Arc<Part>, span: Span) {
-    let place = landed.iter().position(|(p, _)| Arc::ptr_eq(p, part));
-    let spans = match place.and_then(|at| landed.get_mut(at)) {
-        Some((_, spans)) => spans,
-        None => {
-            landed.push((part.clone(), vec![span]));
-            return;
-        }
+    let Some((_, spans)) = landed.iter_mut().find(|(p, _)| Arc::ptr_eq(p, part)) else {
+        landed.push((part.clone(), vec![span]));
+        return;
     };
     match spans.iter_mut().find(|s| s.end == span.start) {
         Some(before) => before.end = span.end,

@@ -244,7 +244,7 @@ async fn what_was_named_and_lost_by_a_power_cut_is_found() {
     let own = play.folder().join(".asgard");
     let mut list = "another-kernel/1\n".to_owned();
     for file in &play.wanted.files {
-        list.push_str(&format!("{} {}\n", file.hash.hex(), file.size));
+        list = format!("{list}{} {}\n", file.hash.hex(), file.size);
     }
     list.push_str("../../../etc/passwd 5\nnonsense\n");
     fs::write(own.join("1-0.settle"), list).unwrap();

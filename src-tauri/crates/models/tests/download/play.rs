@@ -142,7 +142,7 @@ impl Play {
     pub(crate) fn assert_right(&self, path: &str, content: &Content) {
         let link = self.folder().join("snapshots").join(&self.wanted.commit).join(path);
         let target = fs::read_link(&link).unwrap();
-        assert!(target.is_relative() && target.starts_with("../.."), "{target:?}");
+        assert!(target.is_relative() && target.starts_with("../.."), "{}", target.display());
         let listed = self.wanted.files.iter().find(|f| f.path == path).unwrap();
         assert_eq!(target.file_name().unwrap().to_str(), Some(listed.hash.hex()));
         assert!(fs::read(&link).unwrap() == content.to_vec(), "{path} holds other bytes");
