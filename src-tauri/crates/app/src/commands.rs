@@ -123,7 +123,7 @@ impl App {
             Request::SetHubToken(asked) => json(account::set(ctx, asked.token).await?),
             Request::RemoveHubToken(_) => json(account::remove(ctx).await?),
             Request::CheckHubToken(_) => json(account::check(ctx).await?),
-            Request::Pull(asked) => json(downloads::pull(ctx, &discover::chosen(ctx, asked).await).await?),
+            Request::Pull(asked) => json(downloads::pull(ctx, &asked).await?),
             Request::Downloads(_) => json(downloads::list(ctx)),
             Request::Download(asked) => json(downloads::detail(ctx, &asked.id)?),
             Request::PauseDownload(asked) => json(downloads::pause(ctx, asked.id.as_deref()).await?),

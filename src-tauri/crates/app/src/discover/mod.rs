@@ -18,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::ApiError;
-use api::shapes::downloads::PullRequest;
 use api::shapes::hub::{
     CuratedModels, HubModel, ModelInfo, RepoFile, RepoRequest, SearchChunk, SearchRequest,
 };
@@ -70,22 +69,15 @@ pub(crate) async fn search(
     search_on(&hub, &Ground::of(ctx), &ctx.world.looked, asked, &out).await
 }
 
-/// A download that names nothing, of a repository with several GGUF files, is of the one that suits this machine best.
-/// Where that cannot be found out in a moment, it stays as it is: whoever fetches it takes the usual one.
-pub(crate) async fn chosen(ctx: &Ctx, asked: PullRequest) -> PullRequest {
-    let several = asked.repo.to_ascii_lowercase().contains("gguf");
-    if asked.variant.is_some() || !asked.files.is_empty() || !several {
-        return asked;
-    }
+/// The variant that suits this machine best, for a download that names none. None where there is nothing to choose, or
+/// where that cannot be found out in a moment.
+pub(crate) async fn best(ctx: &Ctx, info: RepoInfo) -> Option<String> {
     let best = async {
         let hub = crate::account::hub(ctx).await;
-        let revision = asked.revision.as_deref().unwrap_or("main");
-        let info = hub.info(named(&asked.repo), revision).await.ok()?;
         let looked = look(&hub, &ctx.world.looked, info).await.ok()?;
         shaped(&Ground::of(ctx), &looked).await.best
     };
-    let variant = tokio::time::timeout(MOMENT, best).await.ok().flatten();
-    PullRequest { variant, ..asked }
+    tokio::time::timeout(MOMENT, best).await.ok().flatten()
 }
 
 /// A model that is not in the cache, as the Hub describes it; `absent` where it is not there either.
