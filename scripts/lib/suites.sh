@@ -77,6 +77,9 @@ run_browser() {
 journey commands commands 300
 run_commands() { run_journey commands; }
 
+journey installed installed 300
+run_installed() { run_journey installed; }
+
 journey process journey-process 600
 run_journey_process() { run_journey process; }
 

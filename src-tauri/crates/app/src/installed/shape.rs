@@ -140,7 +140,7 @@ fn quantization(described: &Described) -> Option<String> {
 
 /// Of a GGUF its file's name too, where that says more than its repository and its quantisation.
 fn title(repo: String, model: &Installed, quantization: Option<&str>) -> String {
-    let stem = model.path.file_stem().filter(|_| model.is_gguf).map(|s| s.to_string_lossy().to_lowercase());
+    let stem = model.path.file_stem().filter(|_| model.is_gguf).map(|s| s.to_string_lossy().into_owned());
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', '.', ' '], "");
     match stem {
         Some(stem)

@@ -114,11 +114,21 @@ fn show(screen: Screen, bars: &mut Bars, name: &str, progress: &VerifyProgress) 
         word: Some(progress.file.clone()).filter(|f| !f.is_empty()),
         ..Step::default()
     };
-    bars.show(&step(name.to_owned()), &[]);
+    bars.show(&step(called(name)), &[]);
+}
+
+/// An id names a whole commit; a person tells two of them by less.
+fn called(name: &str) -> String {
+    match name.rsplit_once('@') {
+        Some((model, commit)) if commit.len() == 40 => {
+            format!("{}@{}", tame(model), commit.chars().take(8).collect::<String>())
+        }
+        _ => tame(name),
+    }
 }
 
 fn verdict(name: &str, found: &VerifyProgress) -> String {
-    let name = tame(name);
+    let name = called(name);
     let mut text = if found.damaged.is_empty() {
         format!("{name}: {} compared, all right.", size(found.done_bytes))
     } else {
@@ -177,8 +187,16 @@ fn removal(model: &str, done: &RemovedModel) -> String {
     let (model, of) = (tame(model), files(done.files));
     match (&done.protected, done.removed) {
         (Some(why), _) => format!("{model} is kept. {}", tame(why)),
-        (None, true) => format!("{model} is gone: {of}, {} freed.", size(done.freed_bytes)),
-        (None, false) => format!("{model} would go: {of}, {} freed.", size(done.freed_bytes)),
+        (None, true) => format!("{model} is gone: {of}, {}.", freed(done.freed_bytes)),
+        (None, false) => format!("{model} would go: {of}, {}.", freed(done.freed_bytes)),
+    }
+}
+
+/// An import may share its content with the original.
+fn freed(bytes: u64) -> String {
+    match bytes {
+        0 => "nothing freed, because its content is still used elsewhere".to_owned(),
+        bytes => format!("{} freed", size(bytes)),
     }
 }
 

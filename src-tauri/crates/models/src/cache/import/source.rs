@@ -126,6 +126,13 @@ fn walk(
         }
         let metadata = fs::metadata(&path).map_err(|e| failed(&path, &e))?;
         if metadata.is_file() {
+            let own = inside.clone();
+            let inside = match name.to_ascii_lowercase().strip_suffix(".gguf") {
+                Some(_) => format!("{prefix}{}", inside_name(&name)),
+                None => inside,
+            };
+            // Two names may come out the same; then each keeps its own.
+            let inside = if files.iter().any(|f| f.inside == inside) { own } else { inside };
             files.push(SourceFile { path, inside, bytes: metadata.len() });
         }
         if files.len() > MOST {
