@@ -44,7 +44,7 @@ pub fn installed(scan: &Scan) -> Vec<Installed> {
             repo.snapshots.iter().flat_map(|s| of_snapshot(scan, repo, s)).chain(begun).collect::<Vec<_>>()
         })
         .collect();
-    all.sort_by(|a, b| a.model.to_lowercase().cmp(&b.model.to_lowercase()));
+    all.sort_by_key(|model| model.model.to_lowercase());
     all
 }
 

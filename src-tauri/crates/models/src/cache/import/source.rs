@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::layout::{is_repo_path, small_file};
-use super::super::presence::{parts_of, verdict};
+use super::super::presence::{extension, parts_of, verdict};
 use super::{ImportError, failed, made_name};
 
 /// More files than any model has.
@@ -38,7 +38,9 @@ impl Source {
         let described = crate::describe(&path.to_string_lossy(), hub, None);
         match described {
             // Several GGUF files are several models, each of which can be read for itself.
-            Err(_) if path.is_dir() && found.files.iter().any(|f| f.inside.ends_with(".gguf")) => Ok(found),
+            Err(_) if path.is_dir() && found.files.iter().any(|f| extension(&f.inside) == "gguf") => {
+                Ok(found)
+            }
             Err(why) => Err(ImportError::NotAModel { path, why: why.to_string() }),
             Ok(_) => Ok(found),
         }
