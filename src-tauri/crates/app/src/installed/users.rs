@@ -52,7 +52,7 @@ fn names(text: &str, revision: Option<&str>, model: &Installed, contents: &[Inod
     };
     let same = match HubFile::parse(text) {
         Some(file) => {
-            let parts = model.parts.iter().any(|part| *part == file.file);
+            let parts = model.parts.contains(&file.file);
             file.repo == model.repo && (parts || model.commit.is_empty())
         }
         None => text == model.repo && !model.is_gguf,

@@ -189,7 +189,7 @@ fn notes(others: &BTreeMap<&str, (usize, u64)>, strange: &BTreeSet<String>, whol
     match strange.len() {
         0 => {}
         1 => {
-            notes.push(format!("{} is no repository.", strange.iter().map(|n| shown(n)).collect::<String>()))
+            notes.push(format!("{} is no repository.", strange.iter().map(|n| shown(n)).collect::<String>()));
         }
         n => notes.push(format!(
             "{n} other files and folders are no repositories, the first of them {}.",
@@ -337,7 +337,9 @@ impl Look {
                 }
             }
         }
-        found.values_mut().for_each(|revisions| revisions.sort());
+        for revisions in found.values_mut() {
+            revisions.sort();
+        }
         found
     }
 

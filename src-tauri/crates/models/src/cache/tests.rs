@@ -42,7 +42,7 @@ impl Cache {
 
     /// A file of a snapshot; the blob's name is the content's hash.
     fn file(&self, id: &str, n: u8, path: &str, content: &str) -> &Self {
-        let name = if path.ends_with(".safetensors") || path.ends_with(".gguf") {
+        let name = if matches!(super::presence::extension(path), "safetensors" | "gguf") {
             hex(&Sha256::digest(content))
         } else {
             hex(&Sha1::digest(format!("blob {}\0{content}", content.len())))
@@ -355,7 +355,7 @@ fn the_store_that_repositories_share_is_counted_once_and_emptied_by_its_own_rule
         let blob = cache.repo(repo).join("blobs").join(&etag);
         symlink(format!("../../blobs/ab/ab{}", "0".repeat(62)), &blob).unwrap();
         cache.link(repo, 1, "model.safetensors", &format!("../../blobs/{etag}"));
-        list += &format!("{}/blobs/{etag}\n", folder_name(repo).unwrap());
+        list.push_str(&[folder_name(repo).unwrap().as_str(), "/blobs/", &etag, "\n"].concat());
     }
     fs::write(store.join(format!("ab{}.refs", "0".repeat(62))), list).unwrap();
     assert_eq!(cache.scan().held, 14 + 4);
