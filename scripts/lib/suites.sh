@@ -179,6 +179,10 @@ journey hub hub 300
 needs_hub() { needs_clients; }
 run_hub() { run_journey hub; }
 
+journey models models 900
+needs_models() { needs_clients; }
+run_models() { run_journey models; }
+
 journey clients clients 600
 needs_clients() {
     local why

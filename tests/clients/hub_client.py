@@ -61,7 +61,7 @@ def local(repo, *patterns):
     [found] = [r for r in scan.repos if r.repo_id == repo]
     revisions = {r.commit_hash: sorted(r.refs) for r in found.revisions}
     return {
-        "folder": folder, "size_on_disk": found.size_on_disk, "nb_files": found.nb_files, "revisions": revisions,
+        "folder": folder, "files": tree(folder), "size_on_disk": found.size_on_disk, "nb_files": found.nb_files, "revisions": revisions,
     }
 
 

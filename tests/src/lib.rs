@@ -2,6 +2,7 @@
 
 pub mod display;
 pub mod docker;
+pub mod fetching;
 pub mod household;
 pub mod hub_client;
 pub mod podman;

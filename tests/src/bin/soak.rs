@@ -1,7 +1,7 @@
 //! `make soak`: the planner and the ledger against `CASES` machines that know the truth (the simulator of `domain`'s
 //! tests); the schedule through `DAYS` days of households in which anything happens; random clients through the gateway
-//! to agents that misbehave, for a quarter of `SECONDS`; then the controller is killed at random instants, again and
-//! again, for the rest of them. All from `SEED`. Everything printed can be repeated.
+//! to agents that misbehave, for a quarter of `SECONDS`; ten kills at random bytes in each of `DOWNLOADS` downloads; then
+//! the controller is killed at random instants, again and again, for the rest of them. All from `SEED`. Everything printed can be repeated.
 
 #![allow(
     clippy::duplicate_mod,
@@ -19,6 +19,7 @@ use std::ops::AddAssign;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use journeys::fetching::{kill_while_fetching, two_parts};
 use journeys::household::Household;
 use journeys::steps::kill_at_random;
 
@@ -38,6 +39,17 @@ async fn main() -> ExitCode {
     if let Err(story) = weather(first, Duration::from_secs(seconds / 4)) {
         eprintln!("{story}");
         return ExitCode::FAILURE;
+    }
+    for download in 0..number("DOWNLOADS").unwrap_or(10) {
+        let repo = two_parts(&format!("soak/killed-{download}"), 240_000_000 + download);
+        let hub = rehearsal::hub::Hub { pace: Some(4_000_000), ..rehearsal::hub::Hub::new(Vec::new()) };
+        match hub.start() {
+            Ok(hub) => kill_while_fetching(&hub, &repo, 10, first.wrapping_add(download)).await,
+            Err(e) => {
+                eprintln!("No Hub: {e}");
+                return ExitCode::FAILURE;
+            }
+        }
     }
     let end = Instant::now() + Duration::from_secs(seconds - seconds / 4);
     let mut kills = 0;

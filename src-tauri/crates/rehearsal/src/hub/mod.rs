@@ -194,7 +194,8 @@ impl Running {
 
     /// Bytes of files that connections took, in all; of those whose "owner/name/path" contains `of`.
     pub fn bytes_served(&self, of: &str) -> u64 {
-        self.log().iter().filter(|e| !e.file.is_empty() && e.file.contains(of)).map(|e| e.bytes).sum()
+        let is_of_file = |e: &&Entry| !e.file.is_empty() && e.file.contains(of) && e.status / 100 == 2;
+        self.log().iter().filter(is_of_file).map(|e| e.bytes).sum()
     }
 }
 
@@ -262,6 +263,11 @@ impl Shared {
     }
 
     fn strike(&self, asked: &trouble::Asked<'_>, wanted: impl Fn(&Trouble) -> bool) -> Vec<Trouble> {
-        lock(&self.troubles).strike(asked, wanted)
+        lock(&self.troubles).strike(asked, usize::MAX, wanted)
+    }
+
+    /// The first of them; the others are not used up.
+    fn strike_one(&self, asked: &trouble::Asked<'_>, wanted: impl Fn(&Trouble) -> bool) -> Option<Trouble> {
+        lock(&self.troubles).strike(asked, 1, wanted).pop()
     }
 }

@@ -74,7 +74,7 @@ async fn one(
     let file = found.file().to_owned();
     let asked = Asked { place, line: &line, file: &file, range: found.range(request) };
     let whole = |trouble: &Trouble| !trouble.is_of_bytes() && !trouble.is_of_head();
-    if let Some(trouble) = shared.strike(&asked, whole).pop() {
+    if let Some(trouble) = shared.strike_one(&asked, whole) {
         return send::instead(stream, shared, request, number, &trouble).await;
     }
     match found {

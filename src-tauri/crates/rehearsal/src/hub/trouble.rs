@@ -176,10 +176,18 @@ impl Troubles {
         self.0.clear();
     }
 
-    /// Of those that strike now and that `wanted` chooses, every one, each counted.
-    pub(crate) fn strike(&mut self, asked: &Asked<'_>, wanted: impl Fn(&Trouble) -> bool) -> Vec<Trouble> {
+    /// Of those that strike now and that `wanted` chooses, the first `most`, each counted.
+    pub(crate) fn strike(
+        &mut self,
+        asked: &Asked<'_>,
+        most: usize,
+        wanted: impl Fn(&Trouble) -> bool,
+    ) -> Vec<Trouble> {
         let mut struck = Vec::new();
         for rule in &mut self.0 {
+            if struck.len() == most {
+                break;
+            }
             if !wanted(&rule.trouble) || !rule.concerns(asked) || rule.times == Some(0) {
                 continue;
             }
@@ -252,7 +260,7 @@ mod tests {
         let mut troubles = Troubles::default();
         troubles.add(Trouble::Cut { at: 10 }.of("a/b/w.bin").times(1).after(1));
         let asked = |file, range| Asked { place: Place::Cdn, line: "GET /x", file, range };
-        let mut count = |file, range| troubles.strike(&asked(file, range), |_| true).len();
+        let mut count = |file, range| troubles.strike(&asked(file, range), 9, |_| true).len();
         assert_eq!(count("a/b/w.bin", Some((0, 10))), 0, "it does not reach the byte");
         assert_eq!(count("a/b/other", Some((0, 20))), 0, "another file");
         assert_eq!(count("a/b/w.bin", None), 0, "no bytes");
