@@ -156,7 +156,7 @@ impl Fetching {
         let mut found = Vec::new();
         walk(&self.cache(), &mut |path| {
             let text = path.to_string_lossy();
-            if text.contains("incomplete") || text.contains(".part") {
+            if ["incomplete", ".part", ".journal"].iter().any(|end| text.ends_with(end)) {
                 found.push(path.to_path_buf());
             }
         });
