@@ -24,6 +24,10 @@ use crate::steps::Random;
 /// No download of a test takes longer.
 pub const FETCHED: Duration = Duration::from_mins(2);
 
+/// One agent that is never there: the stack of somebody who only fetches.
+const STACK: &str = "version = 1\nname = \"fetching\"\nbase = \"none\"\n[agents.mimir]\nbackend = \"external\"\n\
+    endpoint = \"http://127.0.0.1:9\"\nmodel = \"none\"\n[profiles.none]\nagents = []\n";
+
 /// A household whose models come from a loopback Hub.
 pub struct Fetching {
     pub household: Household,
@@ -67,6 +71,10 @@ impl Fetching {
     /// With the cache below `home`, served.
     pub async fn with(mut household: Household, hub: &Running, home: PathBuf) -> Self {
         household.set("HF_ENDPOINT", hub.endpoint()).set("HF_HOME", &home);
+        // Where there is neither a GPU nor a stack file Asgard plays, with a cache of its own.
+        let folder = household.path("config/asgard");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("stack.toml"), STACK).unwrap();
         let mut fetching = Self { household, home };
         fetching.serve().await;
         fetching

@@ -290,7 +290,7 @@ async fn a_token_opens_what_its_licence_allows_and_is_seen_nowhere() {
     let gated = "meta-llama/Llama-3.1-8B-Instruct";
     let hub = hub();
     let fetching = Fetching::new(&hub).await;
-    let pull = async || fetching.ask("pull", json!({ "repo": gated })).await;
+    let pull = async || fetching.ask("pull", json!({ "repo": gated, "files": [] })).await;
     let problem = async |remedy: Remedy| {
         pull().await.unwrap();
         let is = |d: &Download| d.problem.as_ref().is_some_and(|p| p.remedy == Some(remedy));
