@@ -208,6 +208,10 @@ fn ranges(hub: &Running) -> BTreeMap<String, Vec<String>> {
     all
 }
 
+/// A connection's pace where the controller is killed: what a kill can cost is what lies between the line and the disk at
+/// that moment, and a line that is faster than the disk has no bound of two in a hundred.
+pub const KILLED_PACE: u64 = 800_000;
+
 /// `kill -9` of the controller when the Hub has sent a random number of bytes, so many times within one download; in the
 /// end it is whole and little came twice.
 pub async fn kill_while_fetching(hub: &Running, repo: &Repo, kills: u32, seed: u64) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use api::shapes::downloads::{Download, DownloadState, Remedy};
-use journeys::fetching::{Fetching, kill_while_fetching, served, two_parts, walk, within_two_percent};
+use journeys::fetching::{Fetching, KILLED_PACE, kill_while_fetching, served, two_parts, walk, within_two_percent};
 use journeys::household::Household;
 use journeys::hub_client::hashes;
 use rehearsal::hub::{Hub, Place, Repo, Running, TOKEN, Trouble, catalogue, hostile};
@@ -75,7 +75,7 @@ async fn what_the_hubs_own_client_fetched_asgard_lists_as_complete() {
 #[tokio::test]
 async fn ten_kills_at_random_bytes_cost_next_to_nothing() {
     let repo = two_parts("big/killed", 240 * MB);
-    let hub = slow_hub(&repo, 4 * MB);
+    let hub = slow_hub(&repo, KILLED_PACE);
     kill_while_fetching(&hub, &repo, 10, 20_260).await;
 }
 

@@ -19,7 +19,7 @@ use std::ops::AddAssign;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use journeys::fetching::{kill_while_fetching, two_parts};
+use journeys::fetching::{KILLED_PACE, kill_while_fetching, two_parts};
 use journeys::household::Household;
 use journeys::steps::kill_at_random;
 
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     }
     for download in 0..number("DOWNLOADS").unwrap_or(10) {
         let repo = two_parts(&format!("soak/killed-{download}"), 240_000_000 + download);
-        let hub = rehearsal::hub::Hub { pace: Some(4_000_000), ..rehearsal::hub::Hub::new(Vec::new()) };
+        let hub = rehearsal::hub::Hub { pace: Some(KILLED_PACE), ..rehearsal::hub::Hub::new(Vec::new()) };
         match hub.start() {
             Ok(hub) => kill_while_fetching(&hub, &repo, 10, first.wrapping_add(download)).await,
             Err(e) => {
