@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use api::shapes::downloads::{Download, DownloadState, Remedy};
-use journeys::fetching::{Fetching, KILLED_PACE, kill_while_fetching, served, two_parts, walk, within_two_percent};
+use journeys::fetching::{
+    Fetching, KILLED_PACE, kill_while_fetching, served, two_parts, walk, within_two_percent,
+};
 use journeys::household::Household;
 use journeys::hub_client::hashes;
 use rehearsal::hub::{Hub, Place, Repo, Running, TOKEN, Trouble, catalogue, hostile};
@@ -189,6 +191,8 @@ async fn a_disk_that_is_full_is_told_of_and_costs_nothing() {
     // Somebody else fills it on the way: what has landed stays, and it goes on when there is room.
     fetching.pull(&repo.id).await;
     served(&hub, 10 * MB).await;
+    // Hardly anything comes while it is filled.
+    hub.pace(Some(10_000));
     let filler = home.join("filler");
     let free = rustix::fs::statvfs(&home).unwrap();
     let left = free.f_bavail * free.f_frsize;
@@ -197,6 +201,7 @@ async fn a_disk_that_is_full_is_told_of_and_costs_nothing() {
     while fs::write(&filler, &bytes).is_err() {
         bytes.truncate(bytes.len() - bytes.len() / 20);
     }
+    hub.pace(Some(MB / 4));
     let told = fetching
         .until(&repo.id, "told of the full disk", |d| {
             d.problem.as_ref().is_some_and(|p| p.remedy == Some(Remedy::FreeDisk))
@@ -204,6 +209,7 @@ async fn a_disk_that_is_full_is_told_of_and_costs_nothing() {
         .await;
     assert!(told.problem.is_some_and(|p| p.message.ends_with('.') && !p.next.is_empty()));
     fs::remove_file(&filler).unwrap();
+    hub.pace(Some(4 * MB));
     fetching.ask("resume_download", json!({ "id": told.id })).await.unwrap();
     fetching.done(&repo.id).await;
     fetching.judged(&hub, &repo).await;

@@ -103,8 +103,7 @@ async fn from_a_search_to_an_answer() {
     window.press("assign-then").await;
     household
         .wait_status("Loki is awake with it", WHILE, |s| {
-            state_of(s, "loki") == "ready"
-                && s.agents.iter().any(|a| a.name == "loki" && a.model == CODER)
+            state_of(s, "loki") == "ready" && s.agents.iter().any(|a| a.name == "loki" && a.model == CODER)
         })
         .await;
     picture(&window, "started").await;

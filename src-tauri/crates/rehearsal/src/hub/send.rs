@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -103,6 +104,11 @@ async fn wait_for_the_end(stream: &TcpStream) -> io::Result<After> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Whether the client has closed the connection: what is written to it then is taken, and reaches nobody.
+fn gone(stream: &TcpStream) -> bool {
+    matches!(stream.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
 }
 
 /// What becomes of the bytes on their way.
@@ -252,6 +258,9 @@ async fn bytes(
             if let Some(byte) = place {
                 *byte ^= 1;
             }
+        }
+        if gone(stream) {
+            return Ok(After::Close);
         }
         let mut rest: &[u8] = piece;
         while !rest.is_empty() {
