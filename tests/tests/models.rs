@@ -84,7 +84,7 @@ async fn ten_kills_at_random_bytes_cost_next_to_nothing() {
 #[tokio::test]
 async fn a_pause_a_lost_line_and_an_old_address_cost_nothing() {
     let repo = two_parts("big/paused", 60 * MB);
-    let hub = slow_hub(&repo, 3 * MB);
+    let hub = slow_hub(&repo, KILLED_PACE);
     let fetching = Fetching::new(&hub).await;
     let id = fetching.pull(&repo.id).await.id;
     served(&hub, 15 * MB).await;
@@ -95,7 +95,7 @@ async fn a_pause_a_lost_line_and_an_old_address_cost_nothing() {
     fetching.ask("resume_download", json!({ "id": id })).await.unwrap();
     served(&hub, 25 * MB).await;
     // The line goes away for a while, in several ways.
-    hub.trouble(Trouble::Reset { at: 20 * MB }.on(Place::Cdn).times(2));
+    hub.trouble(Trouble::Cut { at: 20 * MB }.on(Place::Cdn).times(2));
     hub.trouble(Trouble::Failed { status: 500 }.on(Place::Cdn).times(2));
     hub.trouble(Trouble::TooMany { retry_after: Some(1), rate_limit: None }.on(Place::Resolve).times(1));
     hub.expire_addresses();
