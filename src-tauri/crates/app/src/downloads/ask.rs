@@ -70,7 +70,16 @@ fn shown(text: &str) -> String {
 impl Line {
     pub(crate) async fn pull(&self, asked: &PullRequest) -> Result<Download, ApiError> {
         let asked = asked_for(asked)?;
-        let id = match self.inner.source.look_up(&asked).await {
+        if !self.is_recalled().await {
+            return Err(ApiError::new(
+                Code::Busy,
+                "The downloads of earlier could not be read yet.",
+                "Check the disk that holds Asgard's data folder, and try again in a moment.",
+            ));
+        }
+        let looked = self.inner.source.look_up(&asked).await;
+        let one = self.inner.taking_up.lock().await;
+        let id = match looked {
             Ok(found) => self.take_up(asked, found).await?,
             Err(Nothing::Refused(problem)) => return Err(refused(problem)),
             Err(Nothing::Hub(error)) => {
@@ -83,6 +92,7 @@ impl Line {
                 }
             }
         };
+        drop(one);
         self.written().await;
         self.shown(id).ok_or_else(|| unknown(&id.to_string()))
     }

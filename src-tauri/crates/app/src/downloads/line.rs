@@ -40,6 +40,8 @@ pub(crate) enum Told {
     Arrived(String),
 }
 
+type Kept = (DownloadRecord, Option<Vec<FileRecord>>);
+
 /// Clones are the same line.
 #[derive(Clone)]
 pub(crate) struct Line {
@@ -57,6 +59,10 @@ pub(super) struct Inner {
     write: Notify,
     /// One writes at a time, so that an older state never comes after a younger one.
     writing: tokio::sync::Mutex<()>,
+    /// Whether earlier runs were heard: before that no number can be given, and nothing may be written.
+    recalled: watch::Sender<bool>,
+    /// One is taken up at a time, so that two that ask for the same at once get the same.
+    pub(super) taking_up: tokio::sync::Mutex<()>,
     /// The clock must be looked at anew.
     due: Notify,
     /// Something changed that a face shows, besides figures.
@@ -96,6 +102,8 @@ impl Line {
                 desk: Mutex::new(desk),
                 write: Notify::new(),
                 writing: tokio::sync::Mutex::new(()),
+                recalled: watch::Sender::new(false),
+                taking_up: tokio::sync::Mutex::new(()),
                 due: Notify::new(),
                 changed: Notify::new(),
                 has_changed: AtomicBool::new(false),
@@ -458,6 +466,9 @@ impl Line {
     /// Whether the database took all of it.
     pub(super) async fn flush(&self) -> bool {
         let _one = self.inner.writing.lock().await;
+        if !*self.inner.recalled.borrow() {
+            return false;
+        }
         let (records, files, gone) = {
             let mut desk = self.desk();
             let dirty = std::mem::take(&mut desk.dirty);
@@ -506,27 +517,25 @@ impl Line {
         false
     }
 
-    /// What earlier runs of the controller have left: what was under way goes on.
+    /// Returns when earlier runs were heard, or says that they could not be for now.
+    pub(super) async fn is_recalled(&self) -> bool {
+        let mut recalled = self.inner.recalled.subscribe();
+        tokio::time::timeout(WRITE_PATIENCE, recalled.wait_for(|r| *r)).await.is_ok_and(|r| r.is_ok())
+    }
+
+    /// What earlier runs of the controller have left: what was under way goes on. A database that cannot be read is
+    /// asked again until it can: its numbers must not be given twice.
     pub(crate) async fn recall(&self) {
-        let database = self.inner.database.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let database = database.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = database.next_download()?;
-            let records = database.downloads()?;
-            // A list that cannot be read is asked for again; the downloads are not lost with it.
-            let with_files = records.into_iter().map(|record| {
-                let files = database.download_files(record.id).unwrap_or_default();
-                (record, files)
-            });
-            Ok::<_, store::database::DatabaseError>((next, with_files.collect::<Vec<_>>()))
-        });
-        let (next, kept) = match read.await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => {
-                tracing::warn!("Downloads of earlier cannot be read: {error}");
-                return;
+        let mut pause = AGAIN.0;
+        let (next, kept) = loop {
+            match self.kept().await {
+                Ok(kept) => break kept,
+                Err(why) => {
+                    tracing::warn!("Downloads of earlier cannot be read for now: {why}");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN.1);
+                }
             }
-            Err(_) => return,
         };
         {
             let mut desk = self.desk();
@@ -538,7 +547,24 @@ impl Line {
                 self.apply_on(&mut desk, Event::Added { id, repo, phase });
             }
         }
+        self.inner.recalled.send_replace(true);
         self.measure().await;
+    }
+
+    /// The next number, and every download with its files.
+    async fn kept(&self) -> Result<(Id, Vec<Kept>), String> {
+        let database = self.inner.database.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let database = database.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = database.next_download()?;
+            // A list of files that cannot be read is asked for again; its download is not lost with it.
+            let kept = database.downloads()?.into_iter().map(|record| {
+                let files = database.download_files(record.id).unwrap_or_default();
+                (record, files)
+            });
+            Ok::<_, store::database::DatabaseError>((next, kept.collect()))
+        });
+        read.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
     /// The controller ends: the last figures are written. What is under way is not told to stop: it is safe at every

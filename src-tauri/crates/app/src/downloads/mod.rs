@@ -30,7 +30,6 @@ use crate::telemetry::Lookers;
 
 pub(crate) use from_hub::FromHub;
 pub(crate) use line::{Line, Told};
-#[allow(unused_imports, reason = "the first run is its user, and is not there yet")]
 pub(crate) use then_start::then_start;
 
 /// How long partial files stay that nobody took up again, in days.

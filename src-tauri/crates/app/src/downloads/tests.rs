@@ -178,11 +178,18 @@ struct Play {
 }
 
 impl Play {
-    fn new() -> Self {
-        Self::on(Arc::new(Mutex::new(Database::in_memory().unwrap())))
+    async fn new() -> Self {
+        Self::on(Arc::new(Mutex::new(Database::in_memory().unwrap()))).await
     }
 
-    fn on(database: Arc<Mutex<Database>>) -> Self {
+    async fn on(database: Arc<Mutex<Database>>) -> Self {
+        let play = Self::bare(database);
+        play.line.recall().await;
+        play
+    }
+
+    /// Before it has heard of earlier runs.
+    fn bare(database: Arc<Mutex<Database>>) -> Self {
         let played = Arc::new(Played::default());
         let (tell, told) = mpsc::unbounded_channel();
         let line = Line::new(played.clone(), database.clone(), tell);
@@ -191,9 +198,7 @@ impl Play {
 
     /// The next run of the controller, on what this one has written.
     async fn restarted(self) -> Self {
-        let next = Self::on(self.database.clone());
-        next.line.recall().await;
-        next
+        Self::on(self.database.clone()).await
     }
 
     async fn pull(&self, repo: &str) -> Download {
@@ -244,7 +249,7 @@ fn away() -> HubError {
 
 #[tokio::test(start_paused = true)]
 async fn two_are_fetched_the_third_waits_and_each_end_is_told() {
-    let mut play = Play::new();
+    let mut play = Play::new().await;
     let first = play.pull("o/one").await;
     assert_eq!((first.commit.as_deref(), first.total_bytes), (Some("a".repeat(40).as_str()), Some(100)));
     play.pull("o/two").await;
@@ -277,7 +282,7 @@ async fn two_are_fetched_the_third_waits_and_each_end_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_for_twice_is_fetched_once() {
-    let play = Play::new();
+    let play = Play::new().await;
     let first = play.pull("o/one").await;
     assert_eq!(play.pull("o/one").await.id, first.id);
     let other = play.line.pull(&variant("o/one", "Q4_K_M")).await.unwrap();
@@ -294,10 +299,28 @@ async fn what_is_asked_for_twice_is_fetched_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_that_ask_at_once_get_the_same() {
+    let play = Play::new().await;
+    let (one, two) = (asked("o/one"), asked("o/one"));
+    let (one, two) = tokio::join!(play.line.pull(&one), play.line.pull(&two));
+    assert_eq!(one.unwrap().id, two.unwrap().id);
+    assert_eq!(play.all().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_earlier_runs_were_heard_no_number_is_given() {
+    let play = Play::bare(Arc::new(Mutex::new(Database::in_memory().unwrap())));
+    assert_eq!(play.line.pull(&asked("o/one")).await.unwrap_err().code, Code::Busy);
+    assert!(!play.line.flush().await, "and nothing is written over them");
+    play.line.recall().await;
+    assert_eq!(play.pull("o/one").await.id, "1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_takes_up_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let open = || Database::open(&folder.path().join("asgard.db")).unwrap().database;
-    let mut play = Play::on(Arc::new(Mutex::new(open())));
+    let mut play = Play::on(Arc::new(Mutex::new(open()))).await;
     let (running, paused) = (play.pull("o/running").await, play.pull("o/paused").await);
     let call = play.played.next().await;
     call.moves(40, 44);
@@ -327,7 +350,7 @@ async fn a_restart_takes_up_where_it_was() {
     // As after kill -9: nothing is told to end.
     while play.told.try_recv().is_ok() {}
     let before = play.database.clone();
-    let play = Play::on(Arc::new(Mutex::new(open())));
+    let play = Play::bare(Arc::new(Mutex::new(open())));
     play.played.inner().main = 'b';
     play.line.recall().await;
     drop(before);
@@ -352,10 +375,10 @@ async fn a_restart_takes_up_where_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_network_it_waits_and_is_pinned_when_it_is_first_resolved() {
-    let play = Play::new();
+    let play = Play::new().await;
     play.played.refuses("o/one", [away(), away(), away()]);
     let download = play.pull("o/one").await;
-    assert_eq!((download.commit, download.title.as_str()), (None, "one"));
+    assert_eq!((download.commit, download.title.as_str()), (None, "One"));
     let waiting = play.until(&download.id, DownloadState::Waiting).await;
     let words = "hub cannot be reached (no route). The next try is in 5\u{a0}s";
     assert_eq!((waiting.detail.as_deref(), waiting.problem), (Some(words), None));
@@ -460,7 +483,7 @@ async fn each_error_of_the_engine_has_its_state_and_its_button() {
         ),
         (FetchError::Io { path: at(), why: "EIO".into() }, Failed, Some(Remedy::TryAgain), "EIO"),
     ] {
-        let mut play = Play::new();
+        let mut play = Play::new().await;
         let download = play.pull("o/n").await;
         let call = play.played.next().await;
         call.moves(30, 30);
@@ -493,7 +516,7 @@ async fn each_error_of_the_engine_has_its_state_and_its_button() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_had_is_refused_at_once() {
-    let play = Play::new();
+    let play = Play::new().await;
     play.played.inner().free = Some(250);
     play.pull("o/one").await;
     play.pull("o/two").await;
@@ -531,7 +554,7 @@ async fn what_cannot_be_had_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_here_is_done_at_once_and_needs_no_hub() {
-    let play = Play::new();
+    let play = Play::new().await;
     play.played.inner().here.insert("o/here".to_owned(), Here { whole: true, bytes: 100 });
     let done = play.pull("o/here").await;
     assert_eq!((done.state, done.done_bytes), (DownloadState::Done, 100));
@@ -551,7 +574,7 @@ async fn what_is_here_is_done_at_once_and_needs_no_hub() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_repository_waits_in_the_list_for_its_key() {
-    let play = Play::new();
+    let play = Play::new().await;
     let gated = || HubError::GatedNeedsToken { repo: "o/gated".into(), page: "https://hub/o/gated".into() };
     play.played.refuses("o/gated", [gated(), gated()]);
     let closed = play.pull("o/gated").await;
@@ -566,7 +589,7 @@ async fn a_closed_repository_waits_in_the_list_for_its_key() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_bytes_go_unless_they_are_kept_or_somebody_elses() {
-    let play = Play::new();
+    let play = Play::new().await;
     let one = play.line.pull(&variant("o/one", "Q4_K_M")).await.unwrap();
     let other = play.line.pull(&variant("o/one", "Q8_0")).await.unwrap();
     let call = play.played.next().await;
@@ -595,7 +618,7 @@ async fn cancelled_bytes_go_unless_they_are_kept_or_somebody_elses() {
 
 #[tokio::test(start_paused = true)]
 async fn patience_that_the_hub_asks_for_is_shown_and_kept() {
-    let play = Play::new();
+    let play = Play::new().await;
     let one = play.pull("o/one").await;
     play.played.next().await.ends(Err(FetchError::Hub(HubError::RateLimited { seconds: 55 })));
     let waiting = play.until(&one.id, DownloadState::Waiting).await;
@@ -619,7 +642,7 @@ async fn a_database_that_takes_nothing_holds_no_download_up() {
     drop(Database::open(&path).unwrap());
     // It can be read and not written.
     let database = Arc::new(Mutex::new(Database::look(&path).unwrap()));
-    let play = Play::on(database.clone());
+    let play = Play::on(database.clone()).await;
     let download = play.pull("o/one").await;
     assert_eq!(play.played.next().await.wanted.repo, "o/one");
     assert_eq!(kept(&path), 0);
@@ -642,7 +665,7 @@ fn kept(path: &Path) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn all_are_paused_and_figures_are_counted_over_attempts() {
-    let play = Play::new();
+    let play = Play::new().await;
     let one = play.pull("o/one").await;
     let call = play.played.next().await;
     call.moves(40, 44);
@@ -665,7 +688,7 @@ async fn all_are_paused_and_figures_are_counted_over_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn figures_wake_nobody_and_are_told_once() {
-    let play = Play::new();
+    let play = Play::new().await;
     play.pull("o/one").await;
     let call = play.played.next().await;
     while play.line.take_changed() | play.line.take_moved() {
@@ -681,7 +704,7 @@ async fn figures_wake_nobody_and_are_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_list_of_what_is_done_has_an_end() {
-    let play = Play::new();
+    let play = Play::new().await;
     for n in 0..60 {
         let download = play.pull(&format!("o/n{n}")).await;
         play.played.next().await.ends(Ok(()));

@@ -18,7 +18,6 @@ use crate::wake;
 /// The key in the settings.
 pub(super) const KEPT: &str = "download_then_start";
 
-#[allow(dead_code, reason = "the first run is its user, and is not there yet")]
 /// From now on that profile is waited for; none: nothing is. It is started at once where all it needs is here.
 pub(crate) async fn then_start(ctx: &Ctx, profile: Option<String>) -> Result<(), ApiError> {
     if let Some(profile) = &profile
