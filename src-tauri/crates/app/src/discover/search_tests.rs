@@ -116,9 +116,12 @@ async fn nobody_is_asked_for_when_nobody_reads_or_nothing_is_given() {
     ended.unwrap();
     let trees = || hub.log().iter().filter(|e| e.target.contains("/tree/")).count();
     assert!(models > AT_ONCE && trees() <= AT_ONCE + 1, "{} of {models}", trees());
+    // Another one, which no question is still on its way to.
+    let hub = catalogue().start().unwrap();
+    let client = self::client(&hub);
+    let trees = || hub.log().iter().filter(|e| e.target.contains("/tree/")).count();
     // The Hub asks for patience: it is not asked for the rest of the page.
     hub.trouble(Trouble::TooMany { retry_after: Some(30), rate_limit: None }.of("/tree/").on(Place::Api));
-    hub.clear_log();
     let (page, looked, _) = searched(&client, &asked).await;
     assert_eq!(page.len(), looked.len());
     assert!(looked.values().all(|m| m.problem.as_ref().is_some_and(|p| p.message.contains("30"))));
