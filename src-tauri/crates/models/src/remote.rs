@@ -98,7 +98,7 @@ impl Hub {
         let bytes = self.small_file(repo, commit, name, config::MOST_BYTES).await?;
         Ok(config::read(&bytes).ok().map(|facts| {
             let (parameters, active) = parameters_of(&bytes);
-            Facts { facts, parameters, active }
+            Facts { of: facts, parameters, active }
         }))
     }
 
@@ -133,7 +133,7 @@ fn is_gguf(variant: &RepoVariant) -> bool {
 }
 
 struct Facts {
-    facts: ModelFacts,
+    of: ModelFacts,
     parameters: Option<u64>,
     active: Option<u64>,
 }
@@ -173,7 +173,7 @@ fn of_header(header: &gguf::Header, whole: bool, about: &About) -> Facts {
         }
         None => Some(all),
     });
-    Facts { facts, parameters, active }
+    Facts { of: facts, parameters, active }
 }
 
 /// Three matrices for each expert of each layer.
@@ -225,7 +225,7 @@ fn strip(value: &mut serde_json::Value) {
 fn described(variant: RepoVariant, from: Option<&Facts>) -> Described {
     let bytes = Bytes(variant.weights_bytes());
     let facts = from.map(|f| {
-        let mut facts = f.facts.clone();
+        let mut facts = f.of.clone();
         facts.weights = Weights::Exact(bytes);
         if is_gguf(&variant) {
             facts.quantization = Some(format!("GGUF {}", variant.id));

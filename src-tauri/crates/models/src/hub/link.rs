@@ -10,7 +10,7 @@ const LONGEST: usize = 4096;
 /// again: a link cannot lead anywhere else.
 pub(crate) fn next(headers: &HeaderMap, endpoint: &str) -> Option<String> {
     let base = Url::parse(endpoint).ok()?;
-    headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(",")).find_map(|one| {
+    headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).find_map(|one| {
         let (address, rest) = one.trim().strip_prefix('<')?.split_once('>')?;
         let rel = rest.split(';').any(|p| {
             p.trim().strip_prefix("rel=").is_some_and(|r| r.trim_matches('"').eq_ignore_ascii_case("next"))

@@ -112,7 +112,7 @@ mod tests {
             ("a\u{202e}gpj.exe", Refusal::Control),
             ("a\\..\\b", Refusal::Backslash),
             (long.as_str(), Refusal::Long),
-            (&"a/".repeat(20).trim_end_matches('/').to_owned(), Refusal::Deep),
+            ("a/".repeat(20).trim_end_matches('/'), Refusal::Deep),
             (&"aaaa/".repeat(300), Refusal::Long),
         ] {
             assert_eq!(refusal(path), Some(expected), "{path:?}");

@@ -142,7 +142,9 @@ mod tests {
 
     fn gathered(entries: &[Value]) -> Tree {
         let mut gathered = Gathered::default();
-        entries.iter().for_each(|e| gathered.take(e));
+        for entry in entries {
+            gathered.take(entry);
+        }
         gathered.done()
     }
 

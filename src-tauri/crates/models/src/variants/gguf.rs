@@ -66,7 +66,8 @@ fn variant(repo: &str, id: String, group: &Group<'_>, about: &[&RepoFile]) -> Op
 /// Weights of a language model, not the eyes of one or what a quantisation was made with.
 fn is_model(path: &str) -> bool {
     let lower = name(path).to_ascii_lowercase();
-    lower.ends_with(".gguf") && !["mmproj", "imatrix"].iter().any(|other| lower.contains(other))
+    let gguf = lower.rsplit_once('.').is_some_and(|(_, ending)| ending == "gguf");
+    gguf && !["mmproj", "imatrix"].iter().any(|other| lower.contains(other))
 }
 
 fn stem(path: &str) -> &str {
