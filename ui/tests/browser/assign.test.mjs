@@ -51,7 +51,7 @@ test("an agent that runs is saved, and started again only when that is asked for
     await page.getByTestId("assign-save").click();
     const saved = page.getByTestId("assign-saved");
     await saved.waitFor();
-    assert.match((await saved.textContent()) ?? "", /Thor runs Llama 3.3 70B Instruct from now on/);
+    assert.match((await saved.textContent()) ?? "", /Thor is set to Llama 3.3 70B Instruct/);
     assert.match((await saved.textContent()) ?? "", /only when you say so/);
     const then = page.getByTestId("assign-then");
     assert.match((await then.textContent()) ?? "", /Restart Thor when idle/);
