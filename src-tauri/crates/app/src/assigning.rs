@@ -86,8 +86,7 @@ fn tried(ground: &Ground<'_>, asked: &AssignRequest) -> Result<(AssignPreview, O
     }
     let total = agent
         .as_ref()
-        .map(|a| claims(a, &state.pools).values().map(|s| s.total().0).sum())
-        .unwrap_or((weights + kv + overhead).0);
+        .map_or((weights + kv + overhead).0, |a| claims(a, &state.pools).values().map(|s| s.total().0).sum());
     let preview = AssignPreview {
         context: trial.choice.context,
         max_context: trial.known.max_context(),

@@ -453,7 +453,7 @@ impl Draft<'_> {
         }
         let wanted = self.asked().kv_cache_bytes.map(Bytes).or_else(|| needed(self.question.known, request));
         let Some(kv) = wanted else {
-            if self.old.is_some_and(|_| !self.before.contains_key("kv_cache")) || self.old.is_none() {
+            if self.old.is_none() || !self.before.contains_key("kv_cache") {
                 self.note("What its KV cache takes is not known: give its size.");
             } else {
                 self.note("What its KV cache takes is not known: the size stays as it was.");

@@ -18,7 +18,8 @@ const BELIEVED: Duration = Duration::from_secs(5);
 const MOST_KEPT: usize = 64;
 
 type Wanted = (PathBuf, String, Option<String>);
-static READ: LazyLock<Mutex<BTreeMap<Wanted, (Instant, Option<ModelFacts>)>>> = LazyLock::new(Mutex::default);
+type Kept = BTreeMap<Wanted, (Instant, Option<ModelFacts>)>;
+static READ: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 /// The machine's own models, each read once in a while.
 pub(super) struct Remembered(pub(super) Here);
