@@ -302,7 +302,7 @@ pub(crate) async fn check(ctx: &Ctx) -> Result<HubAccount, ApiError> {
     if place == TokenPlace::Environment
         && let Some(problem) = &mut shape.problem
     {
-        problem.next = "Correct HF_TOKEN where Asgard is started, or add another token here.".to_owned();
+        "Correct HF_TOKEN where Asgard is started, or add another token here.".clone_into(&mut problem.next);
         problem.remedy = Some(Remedy::ChangeToken);
     }
     Ok(shape)

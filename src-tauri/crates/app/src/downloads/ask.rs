@@ -287,7 +287,9 @@ impl Line {
             let items = desk.items.values().filter(|i| i.problem.as_ref().is_some_and(|p| waits(p.remedy)));
             items.map(|i| i.id).filter(|id| desk.queue.phase(*id) == Some(Phase::Failed)).collect()
         };
-        failed.into_iter().for_each(|id| self.apply(Event::Resume(Some(id))));
+        for id in failed {
+            self.apply(Event::Resume(Some(id)));
+        }
     }
 
     /// Repositories with a download that has not ended well.

@@ -25,7 +25,7 @@ impl FromHub {
         Self { world }
     }
 
-    fn cache(&self) -> &Path {
+    fn hub_folder(&self) -> &Path {
         &self.world.paths.hub
     }
 }
@@ -47,26 +47,23 @@ impl Source for FromHub {
         cancel: CancellationToken,
     ) -> Result<Fetched, FetchError> {
         let hub = crate::account::hub_of(&self.world).await;
-        download::fetch(&hub, self.cache(), &wanted, rate, progress, cancel).await
+        download::fetch(&hub, self.hub_folder(), &wanted, rate, progress, cancel).await
     }
 
     fn at_hand(&self, asked: &Asked) -> Option<Found> {
-        let (commit, files) = lying(self.cache(), &asked.repo, &asked.revision)?;
+        let (commit, files) = lying(self.hub_folder(), &asked.repo, &asked.revision)?;
         let tree = Tree { files, refused: Vec::new() };
         let found = found(asked, commit, &tree).ok()?;
         // Of safetensors all that the index names; of what was named by pattern nobody knows how much there is.
-        let whole = match models::cache::has_model(self.cache(), &asked.repo, Some(&asked.revision)) {
-            models::cache::Presence::Complete { .. } => true,
-            models::cache::Presence::Incomplete { .. } | models::cache::Presence::Absent => {
-                found.model.ends_with(".gguf")
-            }
-        };
+        let complete = models::cache::has_model(self.hub_folder(), &asked.repo, Some(&asked.revision));
+        let whole = matches!(complete, models::cache::Presence::Complete { .. })
+            || domain::stack::HubFile::parse(&found.model).is_some();
         let exact = asked.patterns.iter().all(|p| tree.files.iter().any(|f| f.path == *p));
         (whole && exact && self.here(asked, &found).whole).then_some(found)
     }
 
     fn here(&self, asked: &Asked, found: &Found) -> Here {
-        let cache = self.cache();
+        let cache = self.hub_folder();
         let Ok(folder) = models::cache::folder_name(&asked.repo) else { return Here::default() };
         let folder = cache.join(folder);
         let snapshot = folder.join("snapshots").join(&found.commit);
@@ -103,23 +100,23 @@ impl Source for FromHub {
     }
 
     fn partials(&self) -> Vec<Partial> {
-        download::partials(self.cache())
+        download::partials(self.hub_folder())
     }
 
     fn discard(&self, repo: &str, hashes: &[String]) {
-        if let Err(error) = download::discard(self.cache(), repo, hashes) {
+        if let Err(error) = download::discard(self.hub_folder(), repo, hashes) {
             tracing::warn!("What was left of {repo} could not be deleted: {error}.");
         }
     }
 
     fn free(&self) -> Option<u64> {
-        let there = self.cache().ancestors().find(|p| p.exists())?;
+        let there = self.hub_folder().ancestors().find(|p| p.exists())?;
         let disk = rustix::fs::statvfs(there).ok()?;
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn folder(&self) -> PathBuf {
-        self.cache().to_path_buf()
+        self.hub_folder().to_path_buf()
     }
 }
 

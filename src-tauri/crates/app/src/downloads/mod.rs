@@ -10,6 +10,7 @@ mod ask;
 mod ends;
 mod from_hub;
 mod item;
+mod kept;
 mod line;
 mod show;
 mod source;

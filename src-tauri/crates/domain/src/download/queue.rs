@@ -210,13 +210,13 @@ impl Queue {
             }
             Event::Cancel { id, keep } => {
                 if let Some(entry) = self.entry(id) {
-                    if !entry.is_busy() {
-                        self.remove(id, keep, &mut orders);
-                    } else {
+                    if entry.is_busy() {
                         if entry.phase == Phase::Active {
                             orders.push(Order::Stop(id));
                         }
                         entry.phase = Phase::Stopping(Then::Remove { keep });
+                    } else {
+                        self.remove(id, keep, &mut orders);
                     }
                 }
             }
