@@ -146,8 +146,8 @@ pub(crate) async fn remove(ctx: &Ctx, asked: &RemoveModelRequest) -> Result<Remo
         );
         d.repo == model.repo && under_way
     });
-    let asked = asked.clone();
-    let removed = tokio::task::spawn_blocking(move || carry_out(&look, &model, downloading, &asked))
+    let (asked, text) = (asked.clone(), ctx.state.state().source.text.clone());
+    let removed = tokio::task::spawn_blocking(move || carry_out(&look, &model, downloading, &text, &asked))
         .await
         .map_err(|_| broken())??;
     if removed.removed {
@@ -161,13 +161,18 @@ fn carry_out(
     look: &Look,
     model: &InstalledModel,
     downloading: bool,
+    stack_text: &str,
     asked: &RemoveModelRequest,
 ) -> Result<RemovedModel, ApiError> {
     let removal = cache::removal(&look.scan, &model.id).ok_or_else(|| unknown(&model.id))?;
     let protected = if downloading {
         Some(format!("{} is being downloaded.", model.repo))
     } else {
-        users::protected(&model.used_by, asked.even_if_configured)
+        users::protected(&model.used_by, asked.even_if_configured).or_else(|| {
+            // A stack file that does not hold has no agents, and still says what is wanted.
+            let named = !asked.even_if_configured && stack_text.contains(&format!("\"{}\"", model.model));
+            named.then(|| "The stack file names it.".to_owned())
+        })
     };
     let answer = |removed, freed_bytes, files: usize| RemovedModel {
         removed,

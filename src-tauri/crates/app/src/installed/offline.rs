@@ -8,10 +8,12 @@ use api::shapes::installed::{
 };
 use models::cache::{Hashing, Marks, User};
 use store::paths::Paths;
+use store::stack_file;
 
 use super::shape::{self, Around};
 use super::shelf::{Look, Shelf};
 use crate::discover::offline_ground;
+use crate::here::Here;
 use crate::start::Options;
 
 /// What is in the cache.
@@ -46,7 +48,7 @@ pub fn offline_remove(options: &Options, asked: &RemoveModelRequest) -> Result<R
     let id = super::find(&look, &asked.id)?.installed.id.clone();
     let model = shaped(options, &look).models.into_iter().find(|m| m.id == id);
     let model = model.ok_or_else(|| super::unknown(&asked.id))?;
-    super::carry_out(&look, &model, false, asked)
+    super::carry_out(&look, &model, false, &stack_text(options), asked)
 }
 
 /// Takes a folder or a GGUF file into the cache. `tell` hears of every piece that was read, bytes done and in all.
@@ -66,10 +68,18 @@ fn look(paths: &Paths) -> Arc<Look> {
     Shelf::default().look(&paths.hub)
 }
 
+/// The stack file's, or the shipped one's where there is none.
+fn stack_text(options: &Options) -> String {
+    stack_file::load_on(&options.paths.stack_file(), 1, &Here::of(options)).text
+}
+
 fn shaped(options: &Options, look: &Look) -> InstalledModels {
     let ground = offline_ground(options);
+    // A stack whose figures do not agree with the models that are here still says who is set to which.
+    let plain = || stack_file::check(&options.paths.stack_file(), &stack_text(options), 1).ok();
+    let apart = if ground.household.is_none() { plain() } else { None };
     let around = Around {
-        stack: ground.household.as_ref().map(|household| &household.0),
+        stack: ground.household.as_ref().map(|household| &household.0).or(apart.as_ref()),
         ground: &ground,
         shelf: &Shelf::default(),
         // Nobody is asked who is awake: what is open is found out when something is to go.
