@@ -144,7 +144,9 @@ fn line(step: &Step, width: usize, color: bool) -> String {
     }
     let percent = share(step).map(|s| format!("{:>3.0} %", (s * 100.0).floor())).unwrap_or_default();
     let name_room = (room / 3).clamp(8, 44);
-    let name = short(&step.name, name_room);
+    // Letters that are two columns wide would push the line over the edge.
+    let narrow: String = step.name.chars().map(|c| if c >= '\u{2e80}' { '?' } else { c }).collect();
+    let name = short(&narrow, name_room);
     let padded = format!("{name}{}", " ".repeat(name_room.saturating_sub(name.chars().count())));
     let fixed = name_room + percent.chars().count() + tail.chars().count() + 6;
     let bar = room.saturating_sub(fixed).min(LONGEST_BAR);

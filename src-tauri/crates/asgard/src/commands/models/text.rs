@@ -38,7 +38,10 @@ pub(super) fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text;
     }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    if most == 0 {
+        return String::new();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// "1 file", "3 files".
