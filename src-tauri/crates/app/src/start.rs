@@ -354,7 +354,9 @@ fn hub_access(options: &Options, paths: &Paths) -> Result<Access, StartError> {
     if endpoint.is_none() && options.decide_rehearsal() {
         let running = played_hub(options);
         // A rehearsal never asks the real one: without its own it finds nothing.
-        let endpoint = running.as_ref().map_or_else(|| "http://127.0.0.1:9".to_owned(), |r| r.endpoint());
+        let endpoint = running
+            .as_ref()
+            .map_or_else(|| "http://127.0.0.1:9".to_owned(), rehearsal::hub::Running::endpoint);
         return Ok(Access::played(models::hub::Hub::new(&endpoint, None).map_err(bad)?, running));
     }
     let Some(endpoint) = endpoint else {

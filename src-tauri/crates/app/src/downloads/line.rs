@@ -182,7 +182,8 @@ impl Line {
         }
     }
 
-    /// Deletes what a download left unfinished, but for files that another one is about too.
+    /// Deletes what a download left unfinished, but for files that another one is about too, also one that is asked for
+    /// right after.
     fn discard(&self, desk: &Desk, id: Id) {
         let Some((repo, mut hashes)) = desk.items.get(&id).and_then(|item| {
             let files = &item.found.as_ref()?.files;
@@ -191,18 +192,14 @@ impl Line {
         }) else {
             return;
         };
-        for other in desk.items.values().filter(|i| i.id != id && i.asked.repo == repo) {
-            if desk.queue.phase(other.id) != Some(Phase::Done)
-                && let Some(found) = &other.found
-            {
-                for file in found.files.iter() {
-                    hashes.remove(file.hash.hex());
-                }
-            }
-        }
-        let (line, hashes) = (self.clone(), hashes.into_iter().collect::<Vec<_>>());
+        let line = self.clone();
         tokio::spawn(async move {
-            let source = line.inner.source.clone();
+            let _one = line.inner.taking_up.lock().await;
+            line.desk().keep_wanted(&repo, &mut hashes);
+            if hashes.is_empty() {
+                return;
+            }
+            let (source, hashes) = (line.inner.source.clone(), hashes.into_iter().collect::<Vec<_>>());
             let _ = tokio::task::spawn_blocking(move || source.discard(&repo, &hashes)).await;
             line.measure().await;
         });
@@ -424,6 +421,19 @@ impl Line {
 }
 
 impl Desk {
+    /// Takes out the files of a repository that a download in the line still wants.
+    fn keep_wanted(&self, repo: &str, hashes: &mut BTreeSet<String>) {
+        for item in self.items.values().filter(|i| i.asked.repo == repo) {
+            if self.queue.phase(item.id) != Some(Phase::Done)
+                && let Some(found) = &item.found
+            {
+                for file in found.files.iter() {
+                    hashes.remove(file.hash.hex());
+                }
+            }
+        }
+    }
+
     /// What went wrong with it is no longer so.
     fn forgive(&mut self, id: Id) {
         if let Some(item) = self.items.get_mut(&id) {

@@ -597,16 +597,16 @@ async fn cancelled_bytes_go_unless_they_are_kept_or_somebody_elses() {
     assert_eq!(list.downloads.len(), 1, "it is gone for whoever looks");
     call.cancel.cancelled().await;
     assert_eq!(play.played.next().await.wanted.repo, "o/one", "the other one's turn");
-    let discarded = play.played.inner().discarded.clone();
-    assert_eq!(discarded, [("o/one".to_owned(), Vec::<String>::new())], "both want the same blobs");
     play.line.cancel(&other.id, false).await.unwrap();
     let gone = async {
-        while play.played.inner().discarded.len() < 2 {
+        while play.played.inner().discarded.is_empty() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
-    assert_eq!(play.played.inner().discarded[1].1, ["c".repeat(64), "f".repeat(64)]);
+    let discarded = play.played.inner().discarded.clone();
+    let all = vec!["c".repeat(64), "f".repeat(64)];
+    assert_eq!(discarded, [("o/one".to_owned(), all)], "only when nobody wants the same blobs any more");
     let kept = play.pull("o/kept").await;
     let call = play.played.next().await;
     play.line.cancel(&kept.id, true).await.unwrap();
