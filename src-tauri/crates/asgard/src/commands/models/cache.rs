@@ -41,12 +41,11 @@ pub(super) async fn verify(screen: Screen, models: Vec<String>) -> Result<Answer
 }
 
 async fn all(client: Option<&Client>) -> Result<Vec<String>, ApiError> {
-    let all: InstalledModels = match client {
-        Some(client) => crate::commands::read(&client.call_value("installed_models", json!({})).await?)?,
-        None => {
-            let options = super::options()?;
-            super::blocking(move || app::offline_installed(&options)).await?
-        }
+    let all: InstalledModels = if let Some(client) = client {
+        crate::commands::read(&client.call_value("installed_models", json!({})).await?)?
+    } else {
+        let options = super::options()?;
+        super::blocking(move || app::offline_installed(&options)).await?
     };
     // What was only begun has nothing to compare.
     Ok(all.models.into_iter().filter(|m| !m.commit.is_empty()).map(|m| m.id).collect())
@@ -172,15 +171,12 @@ pub(super) async fn remove(screen: Screen, asked: RemoveArgs) -> Result<Answer, 
 }
 
 async fn remove_once(client: Option<&Client>, request: RemoveModelRequest) -> Result<RemovedModel, ApiError> {
-    match client {
-        Some(client) => {
-            crate::commands::read(&client.call_value("remove_model", super::as_document(&request)?).await?)
-        }
-        None => {
-            let options = super::options()?;
-            super::blocking(move || app::offline_remove(&options, &request)).await?
-        }
+    if let Some(client) = client {
+        let document = client.call_value("remove_model", super::as_document(&request)?).await?;
+        return crate::commands::read(&document);
     }
+    let options = super::options()?;
+    super::blocking(move || app::offline_remove(&options, &request)).await?
 }
 
 fn removal(model: &str, done: &RemovedModel) -> String {
