@@ -64,9 +64,7 @@ impl Line {
             Ok(Ok(chunk)) => chunk,
         };
         if let Some(chunk) = &chunk {
-            let bytes = chunk.len() as u64;
-            self.fetched.fetch_add(bytes, Ordering::Relaxed);
-            self.rate.pay(bytes).await;
+            self.fetched.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
         Ok(chunk)
     }
@@ -106,19 +104,21 @@ impl Line {
                     why: "the answer broke off".to_owned(),
                 }));
             };
-            let next = from + chunk.len() as u64;
+            let came = chunk.len() as u64;
+            let next = from + came;
             // More than was announced is nobody's.
             chunk.truncate(usize::try_from(end - from).unwrap_or(usize::MAX));
             // What is here already is passed over, where everything comes again.
             let skip = usize::try_from(at.saturating_sub(from)).unwrap_or(usize::MAX);
             from = next.min(end);
-            if skip >= chunk.len() {
-                continue;
+            if skip < chunk.len() {
+                let chunk = chunk.slice(skip..);
+                let length = chunk.len() as u64;
+                writer.write(&portion.part, *at, chunk).await.map_err(Trouble::Disk)?;
+                *at += length;
             }
-            let chunk = chunk.slice(skip..);
-            let length = chunk.len() as u64;
-            writer.write(&portion.part, *at, chunk).await.map_err(Trouble::Disk)?;
-            *at += length;
+            // Paid for when it is on its way to the disk: a pause while it waits would lose it.
+            self.rate.pay(came).await;
         }
         Ok(())
     }
@@ -145,6 +145,7 @@ impl Line {
             };
             let room = usize::try_from(end - bytes.len() as u64).unwrap_or(usize::MAX);
             bytes.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
+            self.rate.pay(chunk.len() as u64).await;
         }
         Ok(())
     }
