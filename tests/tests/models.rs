@@ -38,7 +38,7 @@ async fn what_asgard_fetched_is_whole_for_the_hubs_own_client() {
     let pulled = fetching.household.asgard(&["models", "pull", MODEL]).await.ok();
     assert!(!pulled.stdout.contains('\u{1b}'), "no terminal, no escapes: {}", pulled.stdout);
     let files = fetching.judged(&hub, &repo).await;
-    let wanted = |f: &&str| f.ends_with(".safetensors") || f.ends_with(".json");
+    let wanted = |f: &&str| [".safetensors", ".json"].iter().any(|end| f.ends_with(end));
     for file in repo.head().unwrap().files.iter().map(|f| f.path.as_str()).filter(wanted) {
         assert!(files.iter().any(|f| f == file), "{file} is not there: {files:?}");
     }
@@ -227,12 +227,11 @@ async fn a_cache_that_cannot_be_written_is_told_of_before_the_first_byte() {
     disk.read_only();
     let fetching = Fetching::with(household, &hub, home).await;
     let answer = fetching.ask("pull", json!({ "repo": repo.id, "files": ["*"] })).await;
-    let message = match answer {
-        Err(refused) => refused.message,
-        Ok(_) => {
-            let failed = fetching.until(&repo.id, "failed", |d| d.problem.is_some()).await;
-            failed.problem.unwrap().message
-        }
+    let message = if let Err(refused) = answer {
+        refused.message
+    } else {
+        let failed = fetching.until(&repo.id, "failed", |d| d.problem.is_some()).await;
+        failed.problem.unwrap().message
     };
     assert!(message.contains("hub") && message.ends_with('.'), "{message}");
     assert_eq!(hub.bytes_served("safetensors"), 0);

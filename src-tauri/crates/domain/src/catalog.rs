@@ -276,7 +276,8 @@ mod tests {
         use crate::estimate::{Request, estimate};
         use crate::stack::BackendKind;
         for model in all() {
-            let backend = if model.id.ends_with(".gguf") { BackendKind::LlamaCpp } else { BackendKind::Vllm };
+            let gguf = crate::stack::HubFile::parse(model.id).is_some();
+            let backend = if gguf { BackendKind::LlamaCpp } else { BackendKind::Vllm };
             let made = estimate(&model.facts(), &Request::one(backend, Some(8192))).unwrap();
             assert_eq!(made.weights, model.weights, "{}", model.id);
             assert_eq!(made.kv.0, model.kv_bytes_per_token * 8192, "{}", model.id);

@@ -1,5 +1,7 @@
 //! The queue of downloads, replayed from lists of events, and under events in any order.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -368,7 +370,7 @@ impl Player {
                 );
             }
         }
-        for (id, _) in &self.repos {
+        for id in self.repos.keys() {
             let busy = matches!(self.queue.phase(*id), Some(Phase::Active | Phase::Stopping(_)));
             assert_eq!(busy, self.running.contains(id), "{id}");
         }

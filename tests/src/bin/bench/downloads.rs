@@ -41,7 +41,7 @@ impl Hub {
     fn start() -> Self {
         let mut command = Command::new(program("asgard"));
         command.arg("rehearsal-hub");
-        for n in 0..ROUNDS + PACED_ROUNDS + 1 {
+        for n in 0..=ROUNDS + PACED_ROUNDS {
             command.args(["--file", &format!("{}:model.safetensors:{GIB}", large(n))]);
         }
         for n in 0..MANY_ROUNDS {
@@ -57,17 +57,20 @@ impl Hub {
 
     /// Its files are hashed before anything is measured.
     async fn warm(&self) {
-        let repos = (0..ROUNDS + PACED_ROUNDS + 1).map(large).chain((0..MANY_ROUNDS).map(many));
+        let repos = (0..=ROUNDS + PACED_ROUNDS).map(large).chain((0..MANY_ROUNDS).map(many));
         for repo in repos {
             let address = format!("{}/api/models/{repo}?blobs=true", self.endpoint);
-            assert!(reqwest::get(address).await.unwrap().status().is_success(), "{repo}");
+            assert!(
+                net::plain().build().unwrap().get(address).send().await.unwrap().status().is_success(),
+                "{repo}"
+            );
         }
     }
 
     async fn pace(&self, bytes_per_second: Option<u64>) {
         let address = format!("{}/_rehearsal/pace", self.endpoint);
         let body = json!({ "bytes_per_second": bytes_per_second });
-        reqwest::Client::new().post(address).json(&body).send().await.unwrap();
+        net::plain().build().unwrap().post(address).json(&body).send().await.unwrap();
     }
 
     fn file(&self) -> String {

@@ -14,7 +14,7 @@ use models::variants::{ALL, RepoVariant};
 use store::stack_file::{check, presets};
 
 use super::ground::Ground;
-use super::model::{Facts, best, licensed, shaped};
+use super::model::{Known, best, licensed, shaped};
 
 pub(super) fn models(ground: &Ground) -> CuratedModels {
     let models = curated::all().iter().map(|of| model(ground, of)).collect();
@@ -30,7 +30,7 @@ fn model(ground: &Ground, of: &Curated) -> HubModel {
     let divide = if installed { 1 } else { ground.scale.max(1) };
     let facts = here.or_else(|| shipped(of));
     let known =
-        Facts { facts: facts.as_ref(), parameters: Some(of.parameters), active: Some(of.active), divide };
+        Known { facts: facts.as_ref(), parameters: Some(of.parameters), active: Some(of.active), divide };
     let plain = RepoVariant {
         id: file.as_ref().map_or_else(|| ALL.to_owned(), |f| word(&f.file)),
         backend: Some(if file.is_some() { BackendKind::LlamaCpp } else { BackendKind::Vllm }),
@@ -78,7 +78,7 @@ fn shipped(of: &Curated) -> Option<ModelFacts> {
         ..ModelFacts::default()
     };
     if facts.quantization.is_none() {
-        facts.dtype = "bfloat16".to_owned();
+        "bfloat16".clone_into(&mut facts.dtype);
     }
     // As much of the weights as of their count: for the speed.
     if of.active < of.parameters {

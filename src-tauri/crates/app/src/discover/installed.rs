@@ -6,7 +6,7 @@ use domain::stack::BackendKind;
 use models::variants::{ALL, RepoVariant};
 
 use super::ground::Ground;
-use super::model::{Facts, licensed, shaped};
+use super::model::{Known, licensed, shaped};
 use super::words;
 
 /// What it takes, where it fits, how fast it could be; and what a person calls it and its licence.
@@ -27,7 +27,7 @@ pub(crate) fn of_installed(
         weights: Vec::new(),
         refused: None,
     };
-    let known = Facts { facts, parameters: None, active: None, divide: 1 };
+    let known = Known { facts, parameters: None, active: None, divide: 1 };
     let variant = shaped(ground, repo, &plain, &known, None);
     (HubModel { title: words::title(repo), ..licensed(licence) }, variant)
 }

@@ -85,7 +85,7 @@ pub(super) fn looked(ground: &Ground, looked: &Looked) -> HubModel {
 
 fn of_repository(ground: &Ground, about: &About, commit: &str, described: &Described) -> Variant {
     let of = &described.variant;
-    let known = Facts {
+    let known = Known {
         facts: described.facts.as_ref(),
         parameters: described.parameters,
         active: described.active_parameters,
@@ -107,7 +107,7 @@ fn is_installed(ground: &Ground, repo: &str, of: &RepoVariant, commit: &str) -> 
 }
 
 /// What is known of a variant's weights and cache, wherever it comes from.
-pub(super) struct Facts<'a> {
+pub(super) struct Known<'a> {
     pub(super) facts: Option<&'a ModelFacts>,
     pub(super) parameters: Option<u64>,
     pub(super) active: Option<u64>,
@@ -119,7 +119,7 @@ pub(super) fn shaped(
     ground: &Ground,
     repo: &str,
     of: &RepoVariant,
-    known: &Facts<'_>,
+    known: &Known<'_>,
     quant_method: Option<String>,
 ) -> Variant {
     let quantization = known.facts.and_then(|f| f.quantization.clone()).or(quant_method);
@@ -201,7 +201,7 @@ fn unknown(words: &str) -> Placed {
 }
 
 /// What it takes, where that fits, and how fast it is at best.
-fn placed(ground: &Ground, of: &RepoVariant, known: &Facts<'_>) -> Placed {
+fn placed(ground: &Ground, of: &RepoVariant, known: &Known<'_>) -> Placed {
     let Some(backend) = of.backend else { return unknown("Nothing here runs it") };
     let Some(facts) = known.facts else { return unknown("Not known before its files can be read") };
     let most = facts.max_context.unwrap_or(USUAL_CONTEXT).max(1);
