@@ -18,6 +18,9 @@ const WHILE: Duration = Duration::from_secs(90);
 async fn picture(window: &Window, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
+    // What the page holds is on the screen two frames later.
+    window.run("window.painted = false; requestAnimationFrame(() => requestAnimationFrame(() => { painted = true; }))").await;
+    window.until("the page is painted", SOON, "return window.painted").await;
     window.screenshot(&folder.join(format!("models-{name}.png"))).await;
 }
 
@@ -92,7 +95,9 @@ async fn from_a_search_to_an_answer() {
     window.press("download-assign").await;
     window.see("assign-dialog").await;
     window.press("assign-to-loki").await;
-    window.see("assign-bar").await;
+    window.see_css("[data-testid=\"assign-to-loki\"][aria-checked=\"true\"]").await;
+    // What it would come to is there: only then it can be saved.
+    window.see_css("[data-testid=\"assign-bar\"] [data-segment=\"loki\"]").await;
     picture(&window, "assign").await;
     let before = stack_text(&household).await;
     window.press("assign-save").await;
@@ -120,8 +125,7 @@ async fn from_a_search_to_an_answer() {
     // And it is among the installed ones, with the one who uses it.
     window.press("nav-models").await;
     window.press("tab-installed").await;
-    let installed = window.see_css_within("[data-testid=\"installed-row\"]", SOON).await;
-    let words = installed.text().await.unwrap();
-    assert!(words.contains("Loki"), "{words}");
+    let row = "return document.querySelector('[data-testid=\"installed-row\"]')?.innerText.includes('Loki')";
+    window.until("the installed one names who uses it", SOON, row).await;
     picture(&window, "installed").await;
 }
