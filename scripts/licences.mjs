@@ -14,6 +14,8 @@ export const allowed = new Set([
   "BSD-2-Clause",
   "BSD-3-Clause",
   "BSL-1.0",
+  // For data alone (the list of Mozilla's root certificates): it is passed on with its text and nothing else is asked.
+  "CDLA-Permissive-2.0",
   "CC0-1.0",
   "ISC",
   "MIT",
