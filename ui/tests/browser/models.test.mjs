@@ -103,6 +103,22 @@ test("the rail leads there by Ctrl 3, and counts what needs somebody, not what r
     await page.getByTestId("screen-settings").waitFor();
   }));
 
+test("the arrows choose a tab and take the focus along, round the ends, here and in the settings", () =>
+  begin("switching", async (page) => {
+    const chosen = () => page.locator("[role=tab][aria-selected=true]").getAttribute("data-testid");
+    await models(page);
+    await page.getByTestId("tab-installed").focus();
+    for (const [key, tab] of [["ArrowRight", "tab-discover"], ["ArrowRight", "tab-downloads"], ["ArrowRight", "tab-installed"], ["ArrowLeft", "tab-downloads"]]) {
+      await page.keyboard.press(key);
+      assert.deepEqual([await chosen(), await focused(page)], [tab, tab], key);
+    }
+    await page.getByTestId("nav-settings").click();
+    await page.getByTestId("tab-general").focus();
+    await page.keyboard.press("ArrowRight");
+    assert.notEqual(await chosen(), "tab-general");
+    assert.equal(await focused(page), await chosen());
+  }));
+
 test("what is installed: its figures, its agents, and where it fits", () =>
   begin("switching", async (page) => {
     await models(page);
