@@ -38,6 +38,8 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Request::Start(_)
         | Request::Stop(_)
         | Request::Restart(_)
+        | Request::RestartWhenIdle(_)
+        | Request::TakeRestartBack(_)
         | Request::Yield(_)
         | Request::Resume(_)
         | Request::ApplySuggestion(_)

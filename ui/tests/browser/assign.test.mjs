@@ -62,6 +62,26 @@ test("an agent that runs is saved, and started again only when that is asked for
     await page.getByTestId("assign-dialog").waitFor({ state: "detached" });
   }));
 
+test("who is in use restarts later: that is said, on its card as well, and can be taken back", () =>
+  begin("waits", async (page) => {
+    await toDialog(page);
+    await page.getByTestId("assign-to-valkyrie").click();
+    await page.getByTestId("assign-save").click();
+    await page.getByTestId("assign-then").click();
+    const saved = page.getByTestId("assign-saved");
+    await saved.getByText(/restarts with .* when its last request has ended/).waitFor();
+    await page.getByTestId("assign-take-back").click();
+    await saved.getByText(/only when you say so/).waitFor();
+    await page.getByTestId("assign-then").click();
+    await page.getByTestId("assign-take-back").waitFor();
+    await page.getByTestId("assign-done").click();
+    await page.getByTestId("nav-stack").click();
+    const waits = page.getByTestId("waits-to-restart-valkyrie");
+    await waits.getByText("Restarts when nobody uses it").waitFor();
+    await page.getByTestId("restart-back-valkyrie").click();
+    await waits.waitFor({ state: "detached" });
+  }));
+
 test("one that sleeps is started from where it was saved", () =>
   begin("rest", async (page) => {
     await toDialog(page);

@@ -51,6 +51,10 @@ requests! {
     Start(agents::AgentRequest) -> plans::Outcome;
     Stop(agents::AgentRequest) -> plans::Outcome;
     Restart(agents::AgentRequest) -> plans::Outcome;
+    /// Stop an agent and start it again as soon as nobody uses it. Answered at once; remembered until then.
+    RestartWhenIdle(agents::AgentRequest) -> plans::Outcome;
+    /// What `restart_when_idle` asked for shall not be, after all.
+    TakeRestartBack(agents::AgentRequest) -> plans::Outcome;
     /// Put what is idle to sleep and keep it so, for a game or a build.
     Yield(agents::YieldRequest) -> plans::Outcome;
     /// Take the memory back: who was awake before the yield wakes again.
@@ -142,7 +146,8 @@ requests! {
     StackForm(status::Nothing) -> stacks::StackForm;
     /// Change the stack file; nothing is restarted by it.
     EditStack(stacks::EditRequest) -> stacks::Edited;
-    /// Restart the running agents whose part of the stack changed, those that nobody uses.
+    /// Restart the running agents whose part of the stack changed: those that nobody uses now, the others as soon as
+    /// nobody does.
     ApplyStack(status::Nothing) -> stacks::Applied;
     Presets(status::Nothing) -> stacks::Presets;
     /// Take a shipped stack; the file that is there is kept under another name.

@@ -102,6 +102,10 @@ async fn carry_out(ctx: &Ctx, errand: &Errand) -> Result<Outcome, ApiError> {
         Err(why) => format!("What ran before could not be put back: {why}"),
     };
     match stuck {
+        // Nobody cancelled it: a request came before it was closed, and has it now.
+        Stuck::Cancelled if matches!(errand.wish.goal, Goal::Again(_)) && !errand.cancel.is_cancelled() => {
+            Err(ApiError::new(Code::Busy, "It is in use again.", "It is left alone until nobody uses it."))
+        }
         Stuck::Cancelled => {
             happened(ctx, Severity::Info, None, format!("{to} was cancelled. {back}"));
             Ok(done(OutcomeKind::Cancelled, format!("{to} was cancelled. {back}")))

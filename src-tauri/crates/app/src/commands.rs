@@ -29,7 +29,8 @@ use crate::state::Event;
 use crate::telemetry::Lookers;
 use crate::{
     account, assigning, bench, discover, doctor, downloads, editing, estimating, first_run, gateway_settings,
-    health, history, images, installed, keys, neighbours, record, stacks, tools, view, what_if, yielding,
+    health, history, images, installed, keys, neighbours, record, restarting, stacks, tools, view, what_if,
+    yielding,
 };
 
 /// What Asgard can do, for the faces' hosts.
@@ -102,6 +103,8 @@ impl App {
                 self.wish(Goal::Asleep(agent.clone()), asked.agent.clone()).await?;
                 json(self.wish(Goal::Awake(agent), asked.agent).await?)
             }
+            Request::RestartWhenIdle(asked) => json(restarting::when_idle(ctx, &name(&asked.agent)?).await?),
+            Request::TakeRestartBack(asked) => json(restarting::take_back(ctx, &name(&asked.agent)?).await?),
             Request::Yield(asked) => json(yielding::yield_memory(ctx, asked.hours).await?),
             Request::Resume(_) => json(yielding::resume(ctx).await?),
             Request::ApplySuggestion(asked) => json(editing::apply_suggestion(ctx, &asked).await?),
@@ -194,7 +197,7 @@ impl App {
             }
             Request::StackForm(_) => json(editing::form(ctx)?),
             Request::EditStack(asked) => json(editing::edit(ctx, &asked).await?),
-            Request::ApplyStack(_) => json(editing::apply(ctx).await?),
+            Request::ApplyStack(_) => json(restarting::apply(ctx).await?),
             Request::Presets(_) => {
                 let state = ctx.state.state();
                 json(stacks::presets(&self.ground(), &state.source.text))
@@ -512,7 +515,7 @@ impl App {
     }
 }
 
-fn no_agent(agent: &str) -> ApiError {
+pub(crate) fn no_agent(agent: &str) -> ApiError {
     ApiError::new(
         Code::Unknown,
         format!("There is no agent {agent:?} in the stack."),

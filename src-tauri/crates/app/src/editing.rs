@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::shapes::agents::SuggestionRequest;
-use api::shapes::stacks::{AgentForm, Applied, EditRequest, Edited, ProfileForm, StackEdit, StackForm};
+use api::shapes::stacks::{AgentForm, EditRequest, Edited, ProfileForm, StackEdit, StackForm};
 use api::{ApiError, Code};
 use domain::agent::AgentName;
 use domain::memory::Bytes;
@@ -16,7 +16,6 @@ use store::stack_file::{self, edit};
 
 use crate::carry::Ctx;
 use crate::here::Here;
-use crate::run_loop::Wish;
 use crate::stack_watch;
 use crate::stacks;
 use crate::state::State;
@@ -265,23 +264,6 @@ pub(crate) async fn write(ctx: &Ctx, edits: &[edit::Edit]) -> Result<(), ApiErro
     edit::save(&path, &text, &stamp).map_err(|e| stacks::not_written(&e))?;
     stack_watch::read_again(ctx).await;
     Ok(())
-}
-
-/// Restarts what changed and is idle, one after the other.
-pub(crate) async fn apply(ctx: &Ctx) -> Result<Applied, ApiError> {
-    let state: Arc<State> = ctx.state.state();
-    let mut applied = Applied { restarted: Vec::new(), busy: Vec::new() };
-    for name in restarts(&state, &state.stack) {
-        let now = ctx.state.state();
-        if now.in_use(&name) > 0 || !now.agents.get(&name).is_some_and(|l| l.state.answers()) {
-            applied.busy.push(name.to_string());
-            continue;
-        }
-        ctx.state.wish(Wish::new(Goal::Asleep(name.clone()), name.to_string())).await?;
-        ctx.state.wish(Wish::new(Goal::Awake(name.clone()), name.to_string())).await?;
-        applied.restarted.push(name.to_string());
-    }
-    Ok(applied)
 }
 
 /// Writes one of an agent's suggestions into the stack file. Nothing is restarted by it.

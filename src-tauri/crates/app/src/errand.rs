@@ -52,6 +52,7 @@ pub(crate) fn words_begin(goal: &Goal, to: &str, from: Option<&str>) -> String {
         (Goal::Profile(_), Some(from)) if from != to => format!("Switching from {from} to {to}."),
         (Goal::Profile(_), _) => format!("Switching to {to}."),
         (Goal::Awake(agent), _) => format!("Starting {}.", agent.proper()),
+        (Goal::Again(agent), _) => format!("Starting {} again.", agent.proper()),
         (Goal::Asleep(agent), _) => format!("Stopping {}.", agent.proper()),
         (Goal::Exactly(_), _) => format!("Taking up {to} again."),
         (Goal::Nobody, _) => "Stopping every agent.".to_owned(),
@@ -61,7 +62,7 @@ pub(crate) fn words_begin(goal: &Goal, to: &str, from: Option<&str>) -> String {
 pub(crate) fn words_done(goal: &Goal, to: &str) -> String {
     match goal {
         Goal::Profile(_) => format!("{to} is active."),
-        Goal::Awake(agent) => format!("{} is ready.", agent.proper()),
+        Goal::Awake(agent) | Goal::Again(agent) => format!("{} is ready.", agent.proper()),
         Goal::Asleep(agent) => format!("{} is asleep.", agent.proper()),
         Goal::Exactly(_) => format!("{to} was taken up again."),
         Goal::Nobody => "Every agent is asleep.".to_owned(),

@@ -96,6 +96,8 @@ pub(crate) enum Event {
     /// What the last week says of the KV caches.
     WeekSeen(BTreeMap<AgentName, KvUse>),
     Leased(BTreeMap<AgentName, u32>),
+    /// Who starts again as soon as nobody uses them.
+    RestartsWait(BTreeSet<AgentName>),
     Lost {
         pool: PoolId,
         bytes: Bytes,

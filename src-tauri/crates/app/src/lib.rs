@@ -51,6 +51,7 @@ mod reading;
 mod ready;
 mod record;
 mod recover;
+mod restarting;
 mod run_loop;
 mod sse;
 mod stack_watch;

@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) to_pull: BTreeSet<AgentName>,
     pub(crate) start_seconds: BTreeMap<AgentName, f64>,
     pub(crate) leases: BTreeMap<AgentName, u32>,
+    /// Who starts again as soon as nobody uses them. The schedule's word; a restart of the controller forgets it.
+    pub(crate) restarts: BTreeSet<AgentName>,
     pub(crate) yielded: Option<Arc<Yielded>>,
     pub(crate) notices: BTreeMap<&'static str, Notice>,
     pub(crate) events: Arc<Vec<ActivityEvent>>,
@@ -150,6 +152,7 @@ impl State {
             to_pull: BTreeSet::new(),
             start_seconds: BTreeMap::new(),
             leases: BTreeMap::new(),
+            restarts: BTreeSet::new(),
             yielded: None,
             notices: BTreeMap::new(),
             events: Arc::default(),
@@ -318,6 +321,12 @@ impl State {
                 for agent in names {
                     self.settle(&agent, now);
                 }
+            }
+            Event::RestartsWait(restarts) => {
+                if self.restarts == restarts {
+                    return false;
+                }
+                self.restarts = restarts;
             }
             Event::Lost { pool, bytes } => {
                 let lost = self.lost.entry(pool).or_default();

@@ -259,6 +259,7 @@ fn agent(state: &State, agent: &Agent, live: &AgentLive, now: Timestamp) -> Agen
         restart_to_apply: agent.is_ours()
             && agent.served_by.is_none()
             && live.instance.as_ref().is_some_and(|i| !i.revision.is_empty() && i.revision != domain::stack::agent_hash(agent)),
+        restart_when_idle: state.restarts.contains(&agent.name),
         pinned: agent.pinned,
         served_by: agent.served_by.as_ref().map(ToString::to_string),
         adopted: !agent.is_ours() && state.answers.iter().any(|a| matches!(&a.what, store::adoptions::What::Adopted { agent: name, .. } if *name == agent.name.as_str())),

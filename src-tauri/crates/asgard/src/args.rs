@@ -54,7 +54,15 @@ pub(crate) enum Command {
     /// Stop an agent
     Stop { agent: String },
     /// Stop an agent and start it again
-    Restart { agent: String },
+    Restart {
+        agent: String,
+        /// When nobody uses it any more; returns at once, and the controller remembers it
+        #[arg(long, conflicts_with = "take_back")]
+        when_idle: bool,
+        /// Not, after all, where it waits for that
+        #[arg(long)]
+        take_back: bool,
+    },
     /// Give the memory to a game or a build: what is idle sleeps until the hours are over, or until resume
     Yield { hours: Option<f64> },
     /// Take the memory back: who was awake before wakes again

@@ -166,6 +166,7 @@ impl Played {
                 awake: [name("thor"), name(PAIR[to])].into(),
                 stage: "Swapping".into(),
                 seconds_left: None,
+                switches: false,
             }),
             yielded: None,
             paused: false,

@@ -580,3 +580,32 @@ fn servers_of_others_do_not_make_it_another_profile() {
         "an empty machine is no profile of theirs"
     );
 }
+
+#[test]
+fn one_starts_again_in_one_plan_and_nobody_else_is_touched() {
+    let stack = norse();
+    let machine = with(&stack, strix_halo(125.0, 124.0, 20.0), &[("thor", Busy, 2), ("valkyrie", Ready, 0)]);
+    let plan = planned(&stack, &machine, &Goal::Again(name("valkyrie")));
+    assert!(plan.fits);
+    let again = ["Stop valkyrie", "WaitMemory valkyrie", "Start valkyrie", "WaitReady valkyrie"];
+    assert_eq!(steps(&plan), again);
+    assert_eq!(reason_of(&plan, Action::Stop, "valkyrie"), "Valkyrie is to start again");
+    assert_eq!(plan.awake, names(&["thor", "valkyrie"]));
+    // Who sleeps is started; who was stopped for good leaves what it needs to itself.
+    let plan = planned(&stack, &machine, &Goal::Again(name("heimdall")));
+    assert_eq!(steps(&plan), ["Start heimdall", "WaitReady heimdall"]);
+}
+
+#[test]
+fn what_would_not_fit_again_is_refused_before_it_stops() {
+    let mut stack = norse();
+    let machine = with(&stack, strix_halo(125.0, 124.0, 20.0), &[("thor", Ready, 0), ("valkyrie", Ready, 0)]);
+    for agent in &mut stack.agents {
+        if agent.name.as_str() == "valkyrie" {
+            agent.claim = ClaimBasis::Memory(gb(120.0));
+        }
+    }
+    let plan = planned(&stack, &machine, &Goal::Again(name("valkyrie")));
+    assert!(!plan.fits);
+    assert_eq!(steps(&plan), [""; 0]);
+}

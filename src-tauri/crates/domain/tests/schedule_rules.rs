@@ -98,8 +98,12 @@ fn who_finishes_is_left_alone_while_in_use_and_takes_no_new_work_meanwhile() {
 #[test]
 fn the_person_goes_before_tools_and_who_waited_long_before_the_person() {
     let mut play = Play::new(&["thor", "valkyrie"]);
-    play.busy =
-        Some(Busy { awake: names(&["thor", "valkyrie"]), stage: "Looking".into(), seconds_left: None });
+    play.busy = Some(Busy {
+        awake: names(&["thor", "valkyrie"]),
+        stage: "Looking".into(),
+        seconds_left: None,
+        switches: false,
+    });
     let (tool, _) = play.ask("odin");
     play.pass(1);
     let (person, _) = play.ask_as("loki", true);
@@ -115,7 +119,12 @@ fn the_person_goes_before_tools_and_who_waited_long_before_the_person() {
 #[test]
 fn nothing_is_begun_for_nobody() {
     let mut play = Play::new(&["thor", "valkyrie"]);
-    play.busy = Some(Busy { awake: names(&["thor"]), stage: "Draining Loki".into(), seconds_left: None });
+    play.busy = Some(Busy {
+        awake: names(&["thor"]),
+        stage: "Draining Loki".into(),
+        seconds_left: None,
+        switches: false,
+    });
     let (ticket, _) = play.ask("odin");
     play.step(Happening::Left(ticket));
     play.busy = None;
@@ -159,7 +168,12 @@ fn a_queue_has_an_end() {
 fn a_busy_household_is_asked_again_and_a_cancelled_wait_ends_with_words() {
     let mut play = Play::new(&["thor", "valkyrie"]);
     let (ticket, _) = play.ask("odin");
-    play.busy = Some(Busy { awake: names(&["thor"]), stage: "Stopping Valkyrie".into(), seconds_left: None });
+    play.busy = Some(Busy {
+        awake: names(&["thor"]),
+        stage: "Stopping Valkyrie".into(),
+        seconds_left: None,
+        switches: false,
+    });
     assert_eq!(wishes(&play.step(Happening::WishEnded(WishEnd::Busy))), []);
     assert_eq!(play.schedule.next_look(play.now, &play.house()), None, "its end is a step of its own");
     play.busy = None;
@@ -202,7 +216,12 @@ fn nobody_passes_one_who_waited_long() {
 #[test]
 fn who_waits_for_an_agent_that_is_taken_out_of_the_stack_is_told() {
     let mut play = Play::new(&["thor", "valkyrie"]);
-    play.busy = Some(Busy { awake: names(&["thor"]), stage: "Stopping Loki".into(), seconds_left: None });
+    play.busy = Some(Busy {
+        awake: names(&["thor"]),
+        stage: "Stopping Loki".into(),
+        seconds_left: None,
+        switches: false,
+    });
     let (waits, _) = play.ask("odin");
     let (uses, _) = play.ask("valkyrie");
     play.states.remove("odin");

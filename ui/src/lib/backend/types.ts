@@ -192,7 +192,12 @@ since: string | null, drain_until: string | null, idle_until: string | null,
 /**
  * RFC 3339: when the live figures were read; it may be half a minute older where they stayed the same.
  */
-figures_at: string | null, restart_to_apply: boolean, pinned: boolean, 
+figures_at: string | null, restart_to_apply: boolean, 
+/**
+ * A person asked for its restart: it comes as soon as nobody uses it. Forgotten with a stop of the agent, a switch
+ * of the profile, and the controller's end.
+ */
+restart_when_idle: boolean, pinned: boolean, 
 /**
  * Another agent's server, on which this one is a role.
  */
@@ -1709,7 +1714,7 @@ kept: string | null, };
 
 export type Applied = { restarted: Array<string>, 
 /**
- * In use: they are restarted when asked again, or by themselves.
+ * In use: each is restarted when its last request has ended, as after `restart_when_idle`.
  */
 busy: Array<string>, };
 
@@ -1816,6 +1821,8 @@ export interface Calls {
   start: [AgentRequest, Outcome];
   stop: [AgentRequest, Outcome];
   restart: [AgentRequest, Outcome];
+  restart_when_idle: [AgentRequest, Outcome];
+  take_restart_back: [AgentRequest, Outcome];
   yield: [YieldRequest, Outcome];
   resume: [Nothing, Outcome];
   apply_suggestion: [SuggestionRequest, Edited];

@@ -275,10 +275,10 @@ pub struct Edited {
     pub kept: Option<String>,
 }
 
-/// What a press of "apply" did: only agents that changed, only those that nobody used.
+/// What a press of "apply" did: only agents that changed, and none under a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct Applied {
     pub restarted: Vec<String>,
-    /// In use: they are restarted when asked again, or by themselves.
+    /// In use: each is restarted when its last request has ended, as after `restart_when_idle`.
     pub busy: Vec<String>,
 }

@@ -224,6 +224,9 @@ pub struct AgentStatus {
     /// RFC 3339: when the live figures were read; it may be half a minute older where they stayed the same.
     pub figures_at: Option<String>,
     pub restart_to_apply: bool,
+    /// A person asked for its restart: it comes as soon as nobody uses it. Forgotten with a stop of the agent, a switch
+    /// of the profile, and the controller's end.
+    pub restart_when_idle: bool,
     pub pinned: bool,
     /// Another agent's server, on which this one is a role.
     pub served_by: Option<String>,

@@ -61,5 +61,6 @@ fn busy(state: &State, operation: &Operation, now: Timestamp) -> Busy {
         awake: operation.plan.awake.clone(),
         stage,
         seconds_left: view::operation_left(state, operation, now),
+        switches: operation.plan.profile.is_some() && operation.plan.profile != operation.from,
     }
 }

@@ -8,7 +8,7 @@ mod control;
 mod house;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -51,6 +51,8 @@ struct Desk {
     models: Arc<[Model]>,
     seats: BTreeMap<Ticket, Seat>,
     next: Ticket,
+    /// The restarts that wait, as the state shows them.
+    restarts: BTreeSet<AgentName>,
     /// The runner was told that leases changed, and has not looked yet.
     told: bool,
     /// Whom the wish under way is to wake.
@@ -85,6 +87,11 @@ enum ToDo {
         because: String,
     },
     Keep(Kept),
+    /// A restart that was asked for will not be.
+    Forgotten {
+        agent: AgentName,
+        because: String,
+    },
     Leases,
     /// Nobody waits any more for whom the wish under way is to wake.
     Unwish,
@@ -142,6 +149,14 @@ impl Desk {
         self.models = models(state);
     }
 
+    /// Under the lock, so that an older list never comes after a newer one.
+    fn show_restarts(&mut self, state: &Loop) {
+        if !self.schedule.restarts().eq(&self.restarts) {
+            self.restarts = self.schedule.restarts().cloned().collect();
+            state.note(Event::RestartsWait(self.restarts.clone()));
+        }
+    }
+
     fn somebody_waits_for_it(&self) -> bool {
         let server = |seat: &Seat| self.house.stack.server_of(&seat.wanted.agent).clone();
         self.waking.as_ref().is_some_and(|waking| self.seats.values().any(|seat| server(seat) == *waking))
@@ -159,6 +174,7 @@ impl Gate {
             models: models(&seen),
             seats: BTreeMap::new(),
             next: 1,
+            restarts: BTreeSet::new(),
             told: false,
             waking: None,
             abandoned: false,
@@ -234,6 +250,7 @@ impl Gate {
         let now = self.now();
         let ask = Ask { ticket, agent: asks.agent.clone(), person, summon };
         let mut orders = desk.schedule.step(now, &house, Happening::Asked(ask));
+        desk.show_restarts(&self.0.state);
         let own = orders.iter().position(|order| order_for(order) == Some(ticket));
         let own = own.map(|at| orders.remove(at));
         let waiting = own.is_none().then(|| {
@@ -314,6 +331,7 @@ impl Gate {
             let now = self.now();
             let leases = matches!(happening, Happening::Left(_));
             let orders = desk.schedule.step(now, &house, happening);
+            desk.show_restarts(&self.0.state);
             let granted = orders.iter().any(|o| matches!(o, Order::Grant { .. }));
             let tell = (leases || granted) && !std::mem::replace(&mut desk.told, true);
             (orders, tell)
@@ -356,6 +374,9 @@ impl Gate {
                     };
                     drop(desk);
                     self.to_do(ToDo::Wish { goal, to, gentle, because });
+                }
+                Order::RestartForgotten { agent, because } => {
+                    self.to_do(ToDo::Forgotten { agent, because });
                 }
                 Order::Keep => {
                     let kept = self.desk().schedule.kept().clone();
@@ -402,6 +423,11 @@ impl Gate {
         self.desk().schedule.lease_count(agent)
     }
 
+    /// Who waits to start again.
+    pub(crate) fn restarts(&self) -> BTreeSet<AgentName> {
+        self.desk().schedule.restarts().cloned().collect()
+    }
+
     pub(crate) fn person(&self, act: PersonAct) {
         self.step(Happening::Person(act));
     }
@@ -435,7 +461,7 @@ impl Gate {
 fn order_for(order: &Order) -> Option<Ticket> {
     match order {
         Order::Grant { ticket, .. } | Order::Refuse { ticket, .. } => Some(*ticket),
-        Order::Wish { .. } | Order::Keep => None,
+        Order::Wish { .. } | Order::RestartForgotten { .. } | Order::Keep => None,
     }
 }
 

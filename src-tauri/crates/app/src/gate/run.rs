@@ -68,6 +68,9 @@ pub(crate) async fn run(ctx: Ctx, mut orders: Orders) {
                     publish.get_or_insert_with(|| (published + PUBLISH).max(Instant::now()));
                 }
                 Some(ToDo::Keep(kept)) => keep(&ctx, kept).await,
+                Some(ToDo::Forgotten { agent, because }) => {
+                    happened(&ctx, Severity::Info, Some(&agent), because);
+                }
                 Some(ToDo::Unwish) => give_up(&ctx).await,
                 Some(ToDo::Wish { goal, to, gentle, because }) => {
                     tokio::spawn(wish(ctx.clone(), goal, to, gentle, because));
@@ -108,13 +111,22 @@ async fn keep(ctx: &Ctx, kept: Kept) {
 
 async fn wish(ctx: Ctx, goal: Goal, to: String, gentle: bool, because: String) {
     let target = match &goal {
-        Goal::Awake(agent) => Some(ctx.state.state().stack.server_of(agent).clone()),
+        Goal::Awake(agent) | Goal::Again(agent) => Some(ctx.state.state().stack.server_of(agent).clone()),
         _ => None,
     };
     if !because.is_empty() {
         happened(&ctx, Severity::Info, target.as_ref(), because);
     }
+    let restarts = matches!(goal, Goal::Again(_));
     let result = ctx.state.wish(Wish { goal, to, gentle, resumes: false }).await;
+    // Nobody waits for its answer; what did not start has said so already.
+    if let Err(error) = result.as_ref()
+        && restarts
+        && !matches!(error.code, Code::Busy | Code::Failed)
+    {
+        let text = format!("It was not started again: {} {}", error.message, error.next);
+        happened(&ctx, Severity::Warning, target.as_ref(), text.trim_end().to_owned());
+    }
     let end = match result {
         Ok(outcome) if outcome.result == OutcomeKind::Done => WishEnd::Done,
         // What nobody waits for any more was given up here, not by the person.

@@ -53,7 +53,14 @@ pub(crate) fn run(screen: Screen, command: Command) -> Result<Answer, ApiError> 
         Command::Stop { agent } => block_on(wish::run(screen, Wish::Stop(agent))),
         Command::Yield { hours } => block_on(wish::run(screen, Wish::Yield(hours))),
         Command::Resume => block_on(wish::run(screen, Wish::Resume)),
-        Command::Restart { agent } => block_on(wish::run(screen, Wish::Restart(agent))),
+        Command::Restart { agent, when_idle, take_back } => {
+            let wish = match (when_idle, take_back) {
+                (true, _) => Wish::RestartWhenIdle(agent),
+                (_, true) => Wish::TakeRestartBack(agent),
+                (false, false) => Wish::Restart(agent),
+            };
+            block_on(wish::run(screen, wish))
+        }
         Command::Health { deep } => block_on(health::run(screen, deep)),
         Command::Bench(ask) => block_on(bench::run(screen, ask)),
         Command::Logs { agent, follow, lines } => block_on(logs::run(screen, agent, follow, lines)),

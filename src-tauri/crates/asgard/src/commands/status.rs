@@ -241,7 +241,9 @@ fn detail(agent: &AgentStatus) -> String {
     if agent.pinned {
         parts.push("pinned".to_owned());
     }
-    if agent.restart_to_apply {
+    if agent.restart_when_idle {
+        parts.push("restarts when nobody uses it".to_owned());
+    } else if agent.restart_to_apply {
         parts.push("restart to apply the stack file".to_owned());
     }
     parts.join(", ")
@@ -262,7 +264,7 @@ mod tests {
                 "progress": null, "seconds_left": null, "detail": null, "engine": null, "endpoint": null,
                 "backend": "vllm", "model": "Qwen/Qwen2.5", "quantization": null, "port": 8001, "context": 32768,
                 "running": null, "waiting": null, "kv_cache_used": null, "tokens_per_second": null, "since": null,
-                "drain_until": null, "idle_until": null, "restart_to_apply": false, "pinned": name == "thor",
+                "drain_until": null, "idle_until": null, "restart_to_apply": false, "restart_when_idle": false, "pinned": name == "thor",
                 "served_by": null, "adopted": false, "warnings": [],
                 "glyph": null, "color": null, "claim_bytes": Bytes::gb(claim),
                 "claim": {"weights_bytes": 0, "kv_bytes": 0, "overhead_bytes": 0}, "error": null,

@@ -22,6 +22,8 @@ pub(super) enum Wish {
     Start(String),
     Stop(String),
     Restart(String),
+    RestartWhenIdle(String),
+    TakeRestartBack(String),
     Yield(Option<f64>),
     Resume,
 }
@@ -35,6 +37,8 @@ impl Wish {
             Self::Start(agent) => ("start", json!({ "agent": agent })),
             Self::Stop(agent) => ("stop", json!({ "agent": agent })),
             Self::Restart(agent) => ("restart", json!({ "agent": agent })),
+            Self::RestartWhenIdle(agent) => ("restart_when_idle", json!({ "agent": agent })),
+            Self::TakeRestartBack(agent) => ("take_restart_back", json!({ "agent": agent })),
             Self::Yield(hours) => ("yield", json!({ "hours": hours })),
             Self::Resume => ("resume", json!({})),
         }
@@ -238,6 +242,8 @@ mod tests {
             (Wish::Down, false),
             (Wish::Stop(agent()), false),
             (Wish::Restart(agent()), false),
+            (Wish::RestartWhenIdle(agent()), false),
+            (Wish::TakeRestartBack(agent()), false),
         ] {
             assert_eq!(wish.starts_one(), starts, "{wish:?}");
         }
@@ -253,6 +259,8 @@ mod tests {
             Wish::Start("thor".to_owned()),
             Wish::Stop("thor".to_owned()),
             Wish::Restart("thor".to_owned()),
+            Wish::RestartWhenIdle("thor".to_owned()),
+            Wish::TakeRestartBack("thor".to_owned()),
         ] {
             let (cmd, payload) = wish.request();
             let request = serde_json::from_value::<api::Request>(json!({ "cmd": cmd, "payload": payload }));

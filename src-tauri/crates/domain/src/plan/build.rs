@@ -63,6 +63,10 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
             known(name)?;
             view.awake(name)
         }
+        Goal::Again(name) => {
+            known(name)?;
+            view.again(name)
+        }
         Goal::Asleep(name) => {
             known(name)?;
             view.draft(Wish {
@@ -71,6 +75,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
                 wanted: view.awake_now().filter(|n| *n != name).cloned().collect(),
                 only: Some(name.clone()),
                 strict: false,
+                again: None,
             })
         }
         Goal::Exactly(names) => {
@@ -83,6 +88,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
                 wanted: in_order.chain(strangers).cloned().collect(),
                 only: None,
                 strict: true,
+                again: None,
             })
         }
         Goal::Nobody => view.draft(Wish {
@@ -91,6 +97,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
             wanted: Vec::new(),
             only: None,
             strict: false,
+            again: None,
         }),
     };
     Ok(draft.plan)
@@ -100,6 +107,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
 fn on_servers(stack: &Stack, goal: &Goal) -> Goal {
     match goal {
         Goal::Awake(name) => Goal::Awake(stack.server_of(name).clone()),
+        Goal::Again(name) => Goal::Again(stack.server_of(name).clone()),
         Goal::Exactly(names) => Goal::Exactly(names.iter().map(|n| stack.server_of(n).clone()).collect()),
         Goal::Profile(_) | Goal::Asleep(_) | Goal::Nobody => goal.clone(),
     }
@@ -133,6 +141,8 @@ struct Wish {
     only: Option<AgentName>,
     /// Refuse two in conflict even where both are awake already.
     strict: bool,
+    /// It is awake and wanted, and stops all the same before it starts.
+    again: Option<AgentName>,
 }
 
 /// A plan, and what it would disturb. A refusal has no steps to count, so this is kept beside it.
@@ -156,6 +166,7 @@ impl View<'_> {
             wanted: self.awake_now().cloned().collect(),
             only: Some(role.clone()),
             strict: false,
+            again: None,
         };
         Plan { fits: false, reason, next, steps: Vec::new(), ..self.draft(wish).plan }
     }
@@ -190,6 +201,7 @@ impl View<'_> {
             wanted,
             only: None,
             strict: true,
+            again: None,
         }))
     }
 
@@ -206,6 +218,7 @@ impl View<'_> {
                 wanted,
                 only: None,
                 strict: false,
+                again: None,
             })
         };
         let first = beside(false);
@@ -221,12 +234,28 @@ impl View<'_> {
             .unwrap_or_else(|| beside(true))
     }
 
+    fn again(&self, name: &AgentName) -> Draft {
+        let mut wanted: Vec<_> = self.awake_now().cloned().collect();
+        if !wanted.contains(name) {
+            wanted.push(name.clone());
+        }
+        self.draft(Wish {
+            subject: Subject::Agent(name.clone()),
+            profile: None,
+            wanted,
+            only: Some(name.clone()),
+            strict: false,
+            again: Some(name.clone()),
+        })
+    }
+
     fn draft(&self, wish: Wish) -> Draft {
+        let again = |name: &AgentName| wish.again.as_ref() == Some(name);
         let leaving = self.leaving(&wish);
         let starting: Vec<&Agent> = wish
             .wanted
             .iter()
-            .filter(|n| !self.is_awake(n) && self.is_ours(n))
+            .filter(|n| (!self.is_awake(n) || again(n)) && self.is_ours(n))
             .filter_map(|n| self.agent(n))
             .collect();
         let awake: BTreeSet<AgentName> = self
@@ -301,7 +330,10 @@ impl View<'_> {
             .iter()
             .filter(|r| self.is_ours(&r.agent))
             .filter(|r| wish.only.as_ref().is_none_or(|only| only == &r.agent))
-            .filter(|r| if stays(r.state) { !wish.wanted.contains(&r.agent) } else { self.holds(r) })
+            .filter(|r| {
+                let wanted = wish.wanted.contains(&r.agent) && wish.again.as_ref() != Some(&r.agent);
+                if stays(r.state) { !wanted } else { self.holds(r) }
+            })
             .collect();
         leaving.sort_by_key(|r| r.in_use > 0);
         leaving
@@ -309,6 +341,9 @@ impl View<'_> {
 
     fn why(&self, wish: &Wish, running: &Running) -> Why {
         let name = &running.agent;
+        if wish.again.as_ref() == Some(name) && stays(running.state) {
+            return Why::Again(name.clone());
+        }
         let rule = wish.wanted.iter().find(|w| self.conflict(w, name));
         match running.state {
             AgentState::Failed => Why::Failed(name.clone()),

@@ -34,6 +34,8 @@ pub enum Goal {
     /// This agent awake: beside what runs if it fits and no rule forbids it, else by a switch to the first profile
     /// that holds it and stops least.
     Awake(AgentName),
+    /// This agent stopped and started again, everything else as it is. One that is not awake is started.
+    Again(AgentName),
     /// This agent asleep, everything else as it is.
     Asleep(AgentName),
     /// Exactly these awake: for undoing.

@@ -27,6 +27,7 @@ pub(super) enum Why {
     /// A rule forbids the two together; in the rule's order.
     Rule(AgentName, AgentName),
     NotHeld(Subject, AgentName),
+    Again(AgentName),
     Failed(AgentName),
     StoppingAlready(AgentName),
 }
@@ -34,6 +35,7 @@ pub(super) enum Why {
 pub(super) fn stop(why: &Why) -> String {
     match why {
         Why::Rule(a, b) => never_together(a, b),
+        Why::Again(name) => format!("{} is to start again", name.proper()),
         Why::Failed(name) => format!("{} failed and still holds memory", name.proper()),
         Why::StoppingAlready(name) => format!("{} is stopping already", name.proper()),
         Why::NotHeld(subject, name) => {

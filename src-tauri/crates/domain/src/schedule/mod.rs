@@ -16,6 +16,7 @@
 //!   load under way goes on though its client hung up: one that comes back finds it further on.
 //! - *Budgets* (`budget`) and cooldown bind tools, by the tier of the server, and survive a restart.
 //! - *Idle times* (`idle`). Counted from the last use. With the agent that goes, the base profile comes back.
+//! - *Restarts* (`again`) that a person asked for wait until nobody uses the agent, and are forgotten when it stops.
 //! - *Crashes* (`crash`). Restarted on demand with a back-off; after three in a row only by the person.
 //! - *Answers*. Each request is granted or refused exactly once, unless it left first, and with a sentence that says
 //!   what it waited for (`story`).
@@ -28,6 +29,7 @@
 //! first while it waited for its own back-off. The bound does not hold against clients that go past the gateway to an
 //! agent whose `drain` is "finish".
 
+mod again;
 mod budget;
 mod crash;
 mod idle;
@@ -126,6 +128,10 @@ pub enum PersonAct {
     /// Started this agent: its crashes are forgiven.
     Started(AgentName),
     Stopped(AgentName),
+    /// This agent shall start again as soon as nobody uses it.
+    RestartWhenIdle(AgentName),
+    /// It shall not, after all.
+    RestartTakenBack(AgentName),
 }
 
 /// What shall be done.
@@ -147,6 +153,11 @@ pub enum Order {
         goal: Goal,
         to: String,
         gentle: bool,
+        because: String,
+    },
+    /// An agent will not start again by itself, though a person asked for it: why, in one sentence.
+    RestartForgotten {
+        agent: AgentName,
         because: String,
     },
     /// [`Schedule::kept`] changed.
@@ -223,6 +234,8 @@ pub struct Busy {
     /// In a few words: "Draining Valkyrie".
     pub stage: String,
     pub seconds_left: Option<f64>,
+    /// Another profile will be active at its end.
+    pub switches: bool,
 }
 
 /// Where a waiting ticket stands.
@@ -272,6 +285,8 @@ pub struct Schedule {
     fenced: BTreeSet<AgentName>,
     /// Before this nothing is wished, whatever waits: a wish just came back without a change.
     rest_until: Duration,
+    /// Servers that start again as soon as nobody uses them.
+    again: BTreeSet<AgentName>,
     story: story::Timeline,
 }
 
@@ -296,6 +311,7 @@ impl Schedule {
             blocked: BTreeMap::new(),
             fenced: BTreeSet::new(),
             rest_until: Duration::ZERO,
+            again: BTreeSet::new(),
             story: story::Timeline::default(),
         }
     }

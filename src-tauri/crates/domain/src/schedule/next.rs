@@ -36,6 +36,8 @@ pub(super) struct Wished {
     pub(super) server: Option<AgentName>,
     /// The idle agent that is to go.
     pub(super) idle: Option<AgentName>,
+    /// Who is woken was awake, and is stopped first.
+    again: bool,
     since: Duration,
     /// It was counted as a summons of tools.
     counted: bool,
@@ -44,7 +46,25 @@ pub(super) struct Wished {
 
 impl Wished {
     pub(super) fn to_sleep(agent: &AgentName, since: Duration) -> Self {
-        Self { server: None, idle: Some(agent.clone()), since, counted: false, became_ready: false }
+        Self {
+            server: None,
+            idle: Some(agent.clone()),
+            again: false,
+            since,
+            counted: false,
+            became_ready: false,
+        }
+    }
+
+    pub(super) fn again(agent: &AgentName, since: Duration) -> Self {
+        Self {
+            server: Some(agent.clone()),
+            idle: None,
+            again: true,
+            since,
+            counted: false,
+            became_ready: false,
+        }
     }
 }
 
@@ -180,6 +200,7 @@ impl Schedule {
         self.wish = Some(Wished {
             server: Some(server.clone()),
             idle: None,
+            again: false,
             since: now.steady,
             counted,
             became_ready: false,
@@ -213,6 +234,8 @@ impl Schedule {
         }
         let why = match end {
             WishEnd::Busy => {
+                // Something else came first: it waits on. One that stops meanwhile is forgotten with the next look.
+                self.again.extend(wish.server.filter(|_| wish.again));
                 self.rest_until = now.steady + PAUSE;
                 return;
             }

@@ -82,7 +82,7 @@ impl Schedule {
         if self.wish.is_some() || house.busy.is_some() {
             return None;
         }
-        let waits = !self.queues.is_empty();
+        let waits = !self.queues.is_empty() || !self.again.is_empty();
         let rest = (waits && self.rest_until > now.steady).then_some(self.rest_until);
         let blocked = self.blocked.values().filter_map(Blocked::until).min();
         let aging = self.queues.next_aging(now.steady);

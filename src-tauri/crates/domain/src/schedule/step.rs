@@ -112,8 +112,9 @@ impl Schedule {
                     server.crashes.lease_ended(now.steady);
                 }
             }
-            // Somebody may wait for the end of this very use.
-            if self.fenced.contains(&held.server) && self.lease_count(&held.server) == 0 {
+            // Somebody may wait for the end of this very use, or its own restart.
+            let waited_for = self.fenced.contains(&held.server) || self.again.contains(&held.server);
+            if waited_for && self.lease_count(&held.server) == 0 {
                 self.look(now, house, orders);
             }
             return;
@@ -142,6 +143,7 @@ impl Schedule {
         if self.queues.is_empty() {
             self.nobody_waits();
         }
+        self.start_again(now, house, orders);
         self.put_idle_to_sleep(now, house, orders);
     }
 
@@ -246,7 +248,12 @@ impl Schedule {
 
     fn person(&mut self, now: Now, house: &House, act: PersonAct, orders: &mut Vec<Order>) {
         match act {
-            PersonAct::Switched => self.books.set_down(false),
+            PersonAct::Switched => {
+                self.books.set_down(false);
+                self.forget_again(house, orders);
+            }
+            PersonAct::RestartWhenIdle(agent) => self.ask_again(house, &agent),
+            PersonAct::RestartTakenBack(agent) => self.take_back_again(house, &agent),
             PersonAct::Started(agent) => {
                 self.books.set_down(false);
                 if let Some(server) = self.servers.get_mut(house.stack.server_of(&agent)) {

@@ -53,6 +53,18 @@ pub(super) fn requests(count: u32) -> String {
     if count == 1 { "one request".to_owned() } else { format!("{count} requests") }
 }
 
+pub(super) fn restarts_now(proper: &str) -> String {
+    format!("{proper} starts again, as asked: nobody uses it.")
+}
+
+pub(super) fn restart_forgotten(proper: &str) -> String {
+    format!("{proper} stops: it needs no restart of its own any more.")
+}
+
+pub(super) fn restart_forgotten_by_switch(proper: &str) -> String {
+    format!("{proper} does not start again by itself any more: another profile was chosen.")
+}
+
 pub(super) fn unknown(agent: &AgentName) -> (String, String) {
     (format!("There is no agent {agent} in the stack."), "GET /v1/models lists those that are.".to_owned())
 }

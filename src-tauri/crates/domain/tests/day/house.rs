@@ -200,6 +200,7 @@ impl Day {
                 awake: o.awake.clone(),
                 stage: "Working".into(),
                 seconds_left: None,
+                switches: false,
             }),
             yielded: self.yielded.then_some(None),
             paused: self.paused,
@@ -237,6 +238,8 @@ impl Day {
                 self.wish = Some((goal, gentle, Some(begins)));
                 Ok(())
             }
+            // Nobody asks for a restart in these days.
+            Order::RestartForgotten { .. } => Ok(()),
             Order::Keep => {
                 self.kept = self.schedule.kept().clone();
                 Ok(())

@@ -216,6 +216,7 @@ function agentOf(s: Spec, play: AgentPlay, unit: Unit): AgentStatus {
     idle_until: null,
     figures_at: on ? ago(1) : null,
     restart_to_apply: false,
+    restart_when_idle: false,
     served_by: s.servedBy ?? null,
     adopted: false,
     warnings: [],

@@ -272,6 +272,10 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
     case "restart":
       c.change({}, { over: { ...c.play.over, [agent]: { ...c.play.over?.[agent], restart_to_apply: false } } });
       return { result: "done", message: "It is ready.", profile: null, seconds: 1 };
+    case "restart_when_idle":
+    case "take_restart_back":
+      c.change({}, { over: { ...c.play.over, [agent]: { ...c.play.over?.[agent], restart_when_idle: cmd === "restart_when_idle" } } });
+      return { result: "done", message: "", profile: null, seconds: 0 };
     case "switch": {
       unseen(c);
       const to = "profile" in payload ? (payload.profile ?? "") : "";
@@ -346,8 +350,13 @@ async function answer(c: Controller, cmd: Command, payload: Payload<Command>): P
       return c.forms.form();
     case "edit_stack":
       return c.forms.edit(payload as Payload<"edit_stack">);
-    case "apply_stack":
-      return c.forms.apply();
+    case "apply_stack": {
+      const applied = c.forms.apply();
+      const over = { ...c.play.over };
+      for (const busy of applied.busy) over[busy] = { ...over[busy], restart_when_idle: true };
+      c.change({}, { over });
+      return applied;
+    }
     case "save_stack":
       c.saved = true;
       return stackFile(c);
