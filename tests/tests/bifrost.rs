@@ -150,6 +150,87 @@ async fn a_swap_waits_for_the_answer_under_way_and_serves_everyone_who_waits() {
     journal_holds(&household);
 }
 
+/// Another context for Valkyrie, in the stack file.
+async fn change_valkyrie(household: &Household, context: u64) {
+    let client = household.client().await;
+    let hash = client.call::<Value>("stack_form", json!({})).await.unwrap()["hash"].clone();
+    let edits = json!([{"edit": "change_agent", "agent": "valkyrie", "keys": {"context": context}}]);
+    let asked = json!({"hash": hash, "edits": edits, "dry_run": false});
+    let edited: Value = client.call("edit_stack", asked).await.unwrap();
+    assert_eq!((&edited["saved"], &edited["restarts"]), (&json!(true), &json!(["valkyrie"])), "{edited:#}");
+}
+
+fn starts_of(household: &Household, agent: &str) -> usize {
+    let ready = |e: &&Value| e["agent"] == agent && e["event"] == "ready";
+    household.journal_entries().iter().filter(ready).count()
+}
+
+fn command_of(pid: Pid) -> String {
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+#[tokio::test]
+async fn a_restart_that_was_asked_for_waits_for_the_answer_under_way() {
+    let household = &mut quick();
+    household.serve(&[]).await;
+    household.json(&["switch", "standard"]).await;
+    let before = stand_in_of(household, "valkyrie");
+    let busy = |s: &api::shapes::status::Status| state_of(s, "valkyrie") == "busy";
+    let waits = |s: &api::shapes::status::Status| {
+        s.agents.iter().any(|a| a.name == "valkyrie" && a.restart_when_idle)
+    };
+    let idle = |s: &api::shapes::status::Status| state_of(s, "valkyrie") == "ready" && s.switching.is_none();
+
+    // Asked for and taken back: the answer ends, and nothing else happens.
+    let long = ask(household, "valkyrie", "Write a long story", 160);
+    let asked = async {
+        household.wait_status("valkyrie busy", SWITCH, busy).await;
+        change_valkyrie(household, 8192).await;
+        let said = household.asgard(&["restart", "valkyrie", "--when-idle"]).await.ok();
+        assert!(said.stdout.contains("when its last request has ended"), "{}", said.stdout);
+        household.wait_status("it waits", SWITCH, waits).await;
+        let shown = household.asgard(&["status"]).await.ok();
+        assert!(shown.stdout.contains("restarts when nobody uses it"), "{}", shown.stdout);
+        household.asgard(&["restart", "valkyrie", "--take-back"]).await.ok();
+        assert!(!waits(&household.status().await));
+    };
+    let ((status, story), ()) = tokio::join!(long, asked);
+    assert_eq!(status, 200);
+    assert!(story.trim_end().ends_with("[DONE]"), "{story}");
+    household.wait_status("valkyrie rests", SWITCH, idle).await;
+    assert_eq!(stand_in_of(household, "valkyrie"), before, "it was taken back");
+
+    // Asked for by "apply": it comes with the end of the answer, not sooner, and with the new setting.
+    let long = ask(household, "valkyrie", "Write a long story", 400);
+    let asked = async {
+        household.wait_status("valkyrie busy", SWITCH, busy).await;
+        let applied: Value = household.client().await.call("apply_stack", json!({})).await.unwrap();
+        assert_eq!(applied, json!({"restarted": [], "busy": ["valkyrie"]}));
+        let seen = household.wait_status("it waits", SWITCH, waits).await;
+        assert!(busy(&seen) && seen.switching.is_none(), "no drain has begun: {seen:#?}");
+        assert_eq!(stand_in_of(household, "valkyrie"), before);
+        household.wait_status("it goes", SWITCH, |s| !waits(s)).await;
+    };
+    let ((status, story), ()) = tokio::join!(long, asked);
+    assert_eq!(status, 200);
+    assert!(story.trim_end().ends_with("[DONE]"), "the answer was not cut: {story}");
+    household
+        .wait_status("valkyrie is back", SWITCH, |s| idle(s) && starts_of(household, "valkyrie") == 2)
+        .await;
+    let after = stand_in_of(household, "valkyrie");
+    assert_ne!(after, before);
+    assert!(command_of(after).contains("8192"), "{}", command_of(after));
+    assert!(household.status().await.agents.iter().all(|a| !a.restart_to_apply && !a.restart_when_idle));
+
+    // Nobody uses it: it goes at once. Who sleeps has nothing to restart.
+    household.asgard(&["restart", "valkyrie", "--when-idle"]).await.ok();
+    household.wait_status("again", SWITCH, |s| idle(s) && starts_of(household, "valkyrie") == 3).await;
+    let asleep = household.asgard(&["restart", "odin", "--when-idle"]).await;
+    assert_ne!(asleep.code, Some(0), "{}", asleep.stderr);
+    journal_holds(household);
+}
+
 #[tokio::test]
 async fn budgets_and_cooldown_bind_tools_survive_a_kill_and_never_bind_the_person() {
     let mut household = quick();

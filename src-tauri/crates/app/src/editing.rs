@@ -1,7 +1,6 @@
 //! The stack file through a form: what is written, what would change, and what must start again for it to count.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::shapes::agents::SuggestionRequest;
