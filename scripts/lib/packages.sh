@@ -38,7 +38,7 @@ test_packages() {
             echo xvfb xauth webkit2gtk-driver xdotool imagemagick x11-utils fonts-dejavu-core \
                 dbus python3-dbus python3-gi python3-venv docker.io iptables busybox-static \
                 desktop-file-utils procps unzip podman runc containernetworking-plugins netavark aardvark-dns \
-                slirp4netns uidmap docker-registry docker-compose
+                slirp4netns uidmap docker-registry docker-compose libfaketime
             # Ubuntu's chromium is a snap, which a container or a build machine cannot install.
             [ "$(os_value ID)" = ubuntu ] || echo chromium
             ;;
@@ -46,13 +46,13 @@ test_packages() {
             echo xorg-x11-server-Xvfb xorg-x11-xauth webkitgtk6.0 xdotool ImageMagick xwininfo xprop \
                 dejavu-sans-fonts dbus-daemon python3-dbus python3-gobject-base chromium moby-engine \
                 iptables-nft busybox desktop-file-utils procps-ng unzip podman runc netavark aardvark-dns \
-                slirp4netns shadow-utils docker-distribution docker-compose
+                slirp4netns shadow-utils docker-distribution docker-compose libfaketime
             ;;
         pacman)
             echo xorg-server-xvfb xorg-xauth webkitgtk-6.0 xdotool imagemagick xorg-xwininfo xorg-xprop \
                 ttf-dejavu dbus python-dbus python-gobject chromium docker iptables busybox \
                 desktop-file-utils procps-ng unzip podman runc netavark aardvark-dns slirp4netns shadow \
-                docker-compose
+                docker-compose libfaketime
             ;;
     esac
 }

@@ -180,7 +180,13 @@ needs_hub() { needs_clients; }
 run_hub() { run_journey hub; }
 
 journey models models 900
-needs_models() { needs_clients; }
+needs_models() {
+    # One of its journeys moves the clock.
+    find /usr/lib /usr/lib64 -name 'libfaketimeMT.so.1' 2>/dev/null | grep -q . || {
+        echo "libfaketime is missing" && return 1
+    }
+    needs_clients
+}
 run_models() { run_journey models; }
 
 journey clients clients 600

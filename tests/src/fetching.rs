@@ -164,7 +164,7 @@ impl Fetching {
         let mut found = Vec::new();
         walk(&self.cache(), &mut |path| {
             let text = path.to_string_lossy();
-            if ["incomplete", ".part", ".journal"].iter().any(|end| text.ends_with(end)) {
+            if ["incomplete", ".part", ".journal", ".ref"].iter().any(|end| text.ends_with(end)) {
                 found.push(path.to_path_buf());
             }
         });

@@ -105,6 +105,54 @@ async fn a_pause_a_lost_line_and_an_old_address_cost_nothing() {
     within_two_percent(&hub, &repo);
 }
 
+/// A machine whose clock was wrong and is set right, or that slept: forwards and backwards by more than partial files are
+/// kept, while it fetches and between two lives.
+#[tokio::test]
+async fn a_clock_that_jumps_costs_nothing() {
+    let repo = two_parts("big/timeless", 60 * MB);
+    let hub = slow_hub(&repo, KILLED_PACE);
+    let mut household = Household::without_agents();
+    let (clock, home) = (household.path("clock"), household.path("hf"));
+    let jump = |days: i32| fs::write(&clock, format!("{days:+}d\n")).unwrap();
+    jump(0);
+    let libfaketime = [
+        "/usr/lib/x86_64-linux-gnu/faketime",
+        "/usr/lib/aarch64-linux-gnu/faketime",
+        "/usr/lib/faketime",
+        "/usr/lib64/faketime",
+    ]
+    .map(|folder| Path::new(folder).join("libfaketimeMT.so.1"));
+    let library = libfaketime.iter().find(|l| l.exists()).expect("libfaketime is not installed");
+    household
+        .set("LD_PRELOAD", library)
+        .set("FAKETIME_TIMESTAMP_FILE", &clock)
+        .set("FAKETIME_NO_CACHE", "1")
+        .set("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .set("NO_FAKE_STAT", "1");
+    let mut fetching = Fetching::with(household, &hub, home).await;
+    let id = fetching.pull(&repo.id).await.id;
+    let began = fetching.until(&repo.id, "running", |d| d.state == DownloadState::Running).await.added;
+    for (days, megabytes) in [(400, 5), (-4000, 10), (8000, 15), (0, 20)] {
+        served(&hub, megabytes * MB).await;
+        jump(days);
+    }
+    for (days, megabytes) in [(800, 25), (-800, 30), (0, 35)] {
+        served(&hub, megabytes * MB).await;
+        jump(days);
+        fetching.household.kill9().await;
+        fetching.serve().await;
+    }
+    // The program lives in that time: what it writes down now says so.
+    jump(800);
+    fetching.ask("pause_download", json!({ "id": id })).await.unwrap();
+    fetching.until(&repo.id, "paused", |d| d.state == DownloadState::Paused).await;
+    fetching.ask("resume_download", json!({ "id": id })).await.unwrap();
+    let done = fetching.done(&repo.id).await;
+    assert_ne!(done.finished.unwrap()[..4], began[..4]);
+    fetching.judged(&hub, &repo).await;
+    within_two_percent(&hub, &repo);
+}
+
 #[tokio::test]
 async fn a_byte_that_is_wrong_never_gets_a_name() {
     let repo = two_parts("big/flipped", 20 * MB);

@@ -9,6 +9,8 @@ mod play;
 mod broken;
 #[path = "download/disk.rs"]
 mod disk;
+#[path = "download/hashed.rs"]
+mod hashed;
 #[path = "download/killed.rs"]
 mod killed;
 #[path = "download/layout.rs"]

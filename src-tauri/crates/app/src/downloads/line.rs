@@ -61,6 +61,8 @@ pub(super) struct Inner {
     due: Notify,
     /// Something changed that a face shows, besides figures.
     pub(super) changed: Notify,
+    /// A download came to an end, for good or for now.
+    pub(super) ended: Notify,
     has_changed: AtomicBool,
 }
 
@@ -100,6 +102,7 @@ impl Line {
                 taking_up: tokio::sync::Mutex::new(()),
                 due: Notify::new(),
                 changed: Notify::new(),
+                ended: Notify::new(),
                 has_changed: AtomicBool::new(false),
             }),
         };
@@ -209,6 +212,7 @@ impl Line {
     async fn carry(self, id: Id, cancel: CancellationToken) {
         let ending = self.attempt(id, &cancel).await;
         self.settle(id, ending);
+        self.inner.ended.notify_one();
         self.inner.write.notify_one();
         self.measure().await;
     }

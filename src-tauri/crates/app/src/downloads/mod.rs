@@ -146,7 +146,8 @@ async fn show_changes(ctx: Ctx, lookers: Lookers) {
         // Not "or": both are to be taken.
         if line.take_changed() | line.take_moved() {
             ctx.state.note(Event::DownloadsChanged);
-            tokio::time::sleep(CLOSEST).await;
+            // An end is told at once, because somebody waits for it.
+            let _ = tokio::time::timeout(CLOSEST, line.inner.ended.notified()).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{Access, FlockOperation, access, flock, statvfs};
 use rustix::io::Errno;
@@ -13,6 +14,8 @@ use super::FetchError;
 
 /// The folder of unfinished files, within that of a repository.
 pub(crate) const OWN: &str = ".asgard";
+/// The end of a file that becomes the name of a commit.
+const AHEAD: &str = "ref";
 /// How backup programs know a cache (bford.info/cachedir).
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This folder holds models of the Hugging Face Hub. They can be fetched again.\n";
@@ -131,26 +134,63 @@ impl Place {
         fs::symlink_metadata(self.snapshot(commit).join(path)).is_ok_and(|m| m.is_file() && m.len() == size)
     }
 
-    /// Writes what `revision` stands for. A commit stands for itself.
+    /// Writes down what `revision` will stand for, where nobody looks yet. On the disk it is at once: at the end it would
+    /// have to wait for everything else that the disk has not taken yet.
+    pub(crate) fn name_ahead(&self, revision: &str, commit: &str) -> Result<(), FetchError> {
+        if self.is_named(revision, commit) {
+            return Ok(());
+        }
+        let ahead = self.ahead(commit);
+        let write = || {
+            let mut file = File::create(&ahead)?;
+            file.write_all(commit.as_bytes())?;
+            file.sync_data()
+        };
+        write().map_err(|e| failed(&ahead, &e))
+    }
+
+    /// From now on `revision` stands for this commit. A commit stands for itself.
     pub(crate) fn name(&self, revision: &str, commit: &str) -> Result<(), FetchError> {
-        if revision.is_empty() || domain::download::names::is_commit(revision) {
+        if self.is_named(revision, commit) {
             return Ok(());
         }
         let path = self.folder.join("refs").join(revision);
-        if fs::read_to_string(&path).is_ok_and(|text| text == commit) {
-            return Ok(());
-        }
-        let beside = self.own().join(format!("{}.ref", std::process::id()));
-        let write = || {
+        let give = || {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            let mut file = File::create(&beside)?;
-            file.write_all(commit.as_bytes())?;
-            file.sync_data()?;
-            fs::rename(&beside, &path)
+            fs::rename(self.ahead(commit), &path)
         };
-        write().map_err(|e| failed(&path, &e))
+        match give() {
+            // Somebody else gave it another name meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.name_ahead(revision, commit)?;
+                give().map_err(|e| failed(&path, &e))
+            }
+            given => given.map_err(|e| failed(&path, &e)),
+        }
+    }
+
+    fn is_named(&self, revision: &str, commit: &str) -> bool {
+        let path = || self.folder.join("refs").join(revision);
+        revision.is_empty()
+            || domain::download::names::is_commit(revision)
+            || fs::read_to_string(path()).is_ok_and(|text| text == commit)
+    }
+
+    /// Deletes what was written ahead and not used since `before`. Who still wants one writes it again.
+    pub(crate) fn forget_names(&self, before: SystemTime) {
+        let entries = fs::read_dir(self.own()).into_iter().flatten().flatten();
+        for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == AHEAD)) {
+            if fs::symlink_metadata(&path).and_then(|m| m.modified()).is_ok_and(|at| at <= before) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// What was written ahead of a commit's name; the same for all who fetch it, so that it never gathers.
+    fn ahead(&self, commit: &str) -> PathBuf {
+        self.own().join(format!("{commit}.{AHEAD}"))
     }
 }
 

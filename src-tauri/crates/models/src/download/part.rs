@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::download::journal::{self, Claims, Hashed, Header, Line};
 use domain::download::{Ranges, Span};
@@ -35,7 +35,7 @@ pub(crate) struct Part {
 
 #[derive(Debug)]
 struct Journal {
-    file: File,
+    file: Arc<File>,
     /// Appended since it was begun, bytes.
     length: u64,
     /// The flush that began last; a journal that was begun anew has begun none.
@@ -68,7 +68,7 @@ impl Part {
         let mut flushed = old.map(|j| j.believed("", metadata.ino(), metadata.len())).unwrap_or_default();
         if claims.landed.bytes() == 0 {
             flushed = Claims::default();
-            data.set_len(0)?;
+            empty(&data, metadata.len())?;
         }
         data.set_len(size)?;
         let header = Header { size, hash: hash.to_owned(), inode: metadata.ino(), boot };
@@ -159,7 +159,10 @@ impl Part {
         Line::FlushEnded(number).write(&mut text);
         journal.append(&text)?;
         journal.flushed = claims;
-        journal.file.sync_data()
+        // Not under the lock: what lands while a slow disk takes this line must be claimed, or a kill costs it.
+        let file = journal.file.clone();
+        drop(journal);
+        file.sync_data()
     }
 
     /// Nothing of it counts any more.
@@ -169,7 +172,7 @@ impl Part {
         *journal = begin(&self.journal_path, &self.header, &Claims::default(), Claims::default())?;
         *landed = Ranges::default();
         self.verified.store(0, Ordering::Relaxed);
-        self.data.set_len(0)?;
+        empty(&self.data, self.header.size)?;
         self.data.set_len(self.header.size)
     }
 
@@ -185,9 +188,15 @@ impl Part {
     }
 }
 
+/// Throws away what a file holds. One that holds nothing is not touched: ext4 takes a cut to nothing as the sign of
+/// contents that are being replaced, and writes all of them to the disk while the file is closed.
+fn empty(data: &File, length: u64) -> io::Result<()> {
+    if length > 0 { data.set_len(0) } else { Ok(()) }
+}
+
 impl Journal {
     fn append(&mut self, text: &str) -> io::Result<()> {
-        self.file.write_all(text.as_bytes())?;
+        (&*self.file).write_all(text.as_bytes())?;
         self.length += text.len() as u64;
         Ok(())
     }
@@ -204,7 +213,7 @@ fn begin(path: &PathBuf, header: &Header, claims: &Claims, flushed: Claims) -> i
         file.sync_data()?;
     }
     fs::rename(&beside, path)?;
-    Ok(Journal { file, length: 0, flush: 0, hashed: claims.hashed.clone(), flushed })
+    Ok(Journal { file: Arc::new(file), length: 0, flush: 0, hashed: claims.hashed.clone(), flushed })
 }
 
 pub(crate) fn read_journal(path: &PathBuf) -> io::Result<Option<journal::Journal>> {

@@ -63,6 +63,7 @@ pub fn sweep(cache: &Path, older_than: Duration, now: SystemTime) -> Swept {
     for repo in repos(cache) {
         if let Ok(place) = Place::new(cache, &repo) {
             settle::recover(&place);
+            now.checked_sub(older_than).into_iter().for_each(|before| place.forget_names(before));
         }
     }
     let mut swept = Swept::default();
@@ -95,6 +96,7 @@ pub fn discard(cache: &Path, repo: &str, hashes: &[String]) -> io::Result<u64> {
         remove(&place, hash)?;
         freed += metadata.blocks() * 512;
     }
+    place.forget_names(SystemTime::now());
     // A folder that holds nothing of ours any more need not stay.
     let _ = fs::remove_dir(place.own());
     Ok(freed)

@@ -8,6 +8,7 @@ use api::shapes::downloads::{Download, DownloadDetail, DownloadFile, DownloadSta
 use api::{ApiError, Code};
 use domain::stack::HubFile;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::bars::{Bars, Step};
 use super::downloads::word;
@@ -20,6 +21,8 @@ use crate::words::duration;
 
 /// A look at least so often, whatever the controller tells.
 const LOOK: Duration = Duration::from_secs(1);
+/// And not more often than that: the controller tells of everything that happens.
+const CLOSEST: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(screen: Screen, asked: PullArgs) -> Result<Answer, ApiError> {
     let client = reach::running_or_started(screen).await?;
@@ -28,10 +31,11 @@ pub(super) async fn run(screen: Screen, asked: PullArgs) -> Result<Answer, ApiEr
     let document = client.call_value("pull", super::as_document(&request(asked))?).await?;
     let begun: Download = crate::commands::read(&document)?;
     let mut bars = Bars::new(screen);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let mut pausing = false;
     let mut told: Option<Value> = None;
     let ended = loop {
+        let looked = Instant::now();
         let detail: Value = client.call_value("download", json!({ "id": begun.id })).await?;
         let now: DownloadDetail = crate::commands::read(&detail)?;
         let download = detail.get("download").cloned().unwrap_or_default();
@@ -53,23 +57,21 @@ pub(super) async fn run(screen: Screen, asked: PullArgs) -> Result<Answer, ApiEr
                 pausing = true;
                 pause(screen, &client, &begun.id, &mut bars).await;
             }
-            () = changed(&mut changes) => {}
+            () = changed(&mut changes, looked) => {}
         }
     };
     bars.end();
     close(screen, &ended, began.elapsed().as_secs_f64())
 }
 
-/// Something happened, or it is time to look anyway. Never more often than four times a second.
-async fn changed(changes: &mut Chunks) {
-    let heard = tokio::time::timeout(LOOK, changes.next()).await;
-    let pause = match heard {
-        Err(_) => return,
-        Ok(Ok(Some(_))) => Duration::from_millis(250),
+/// Something happened since `looked`, or it is time to look anyway.
+async fn changed(changes: &mut Chunks, looked: Instant) {
+    match tokio::time::timeout(LOOK, changes.next()).await {
+        Err(_) => {}
+        Ok(Ok(Some(_))) => tokio::time::sleep_until(looked + CLOSEST).await,
         // The controller went away: the next question says so.
-        Ok(Ok(None) | Err(_)) => LOOK,
-    };
-    tokio::time::sleep(pause).await;
+        Ok(Ok(None) | Err(_)) => tokio::time::sleep(LOOK).await,
+    }
 }
 
 /// "OWNER/NAME/FILE.gguf" means that file of the repository, with all its parts.

@@ -196,6 +196,7 @@ impl Engine {
     /// What is there already; whether the rest fits.
     async fn survey(&mut self) -> Result<Option<settle::List>, FetchError> {
         let (place, commit) = (self.place.clone(), self.commit.clone());
+        let revision = self.wanted.revision.clone();
         let contents: Vec<_> = self.jobs.iter().map(|job| job.content.clone()).collect();
         let (there, list) = blocking(move || {
             place.prepare(&commit)?;
@@ -211,6 +212,7 @@ impl Engine {
             if let Some(free) = free(&place.folder).filter(|free| *free < needed) {
                 return Err(FetchError::DiskFull { needed, free });
             }
+            place.name_ahead(&revision, &commit)?;
             let mut named = missing().map(|(content, _)| (&content.hash, content.size)).peekable();
             let list = match named.peek() {
                 None => None,
