@@ -208,9 +208,10 @@ fn ranges(hub: &Running) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// A connection's pace where the controller is killed: what a kill can cost is what lies between the line and the disk at
-/// that moment, and a line that is faster than the disk has no bound of two in a hundred.
-pub const KILLED_PACE: u64 = 800_000;
+/// A connection's pace where the controller is killed, bytes a second. What a kill costs is what lies between the line and
+/// the disk at that moment, some milliseconds of what all connections bring: the faster the line, the larger a file must be
+/// for that to be two in a hundred of it.
+pub const KILLED_PACE: u64 = 1_000_000;
 
 /// `kill -9` of the controller when the Hub has sent a random number of bytes, so many times within one download; in the
 /// end it is whole and little came twice.
