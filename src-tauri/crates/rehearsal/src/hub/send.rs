@@ -215,7 +215,7 @@ pub(super) async fn file(
 }
 
 /// Once every so often a connection with a pace sends its share.
-const BEAT: Duration = Duration::from_millis(20);
+const BEAT: Duration = Duration::from_millis(10);
 const PIECE: u64 = 256 << 10;
 
 async fn bytes(
