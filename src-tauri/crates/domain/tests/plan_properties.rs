@@ -232,7 +232,7 @@ fn carried_out(case: &Case, plan: &Plan) -> Result<BTreeSet<AgentName>, TestCase
     }
     prop_assert!(loading.is_none() && draining.is_none(), "the plan ends at rest");
     // Putting one to sleep touches no other, so another's stop may still be under way.
-    let one_only = matches!(case.goal, Goal::Asleep(_));
+    let one_only = matches!(case.goal, Goal::Asleep(_) | Goal::Again(_));
     prop_assert!(one_only || ending.is_empty(), "the plan ends with its memory back");
     Ok(awake)
 }
@@ -264,6 +264,11 @@ fn reached(case: &Case, end: &BTreeSet<AgentName>) -> Result<(), TestCaseError> 
             }
         }
         Goal::Awake(agent) => prop_assert!(end.contains(agent)),
+        Goal::Again(agent) => {
+            let mut expected = before;
+            expected.insert(agent.clone());
+            prop_assert_eq!(end, &expected);
+        }
         Goal::Asleep(agent) => {
             let mut expected = before;
             if case.is_ours(agent) {
@@ -299,6 +304,21 @@ proptest! {
     }
 
     #[test]
+    fn one_that_starts_again_passes_no_bound_and_touches_no_other(case in cases()) {
+        let Goal::Awake(agent) = case.goal.clone() else { return Ok(()) };
+        let case = Case { goal: Goal::Again(agent.clone()), ..case };
+        let plan = case.plan();
+        prop_assert!(plan.steps.iter().all(|s| s.agent == agent), "another is touched");
+        if plan.fits {
+            let end = carried_out(&case, &plan)?;
+            prop_assert_eq!(&end, &plan.awake);
+            reached(&case, &end)?;
+        } else {
+            prop_assert!(plan.steps.is_empty() && !plan.reason.is_empty());
+        }
+    }
+
+    #[test]
     fn what_stays_is_not_touched(case in cases()) {
         let plan = case.plan();
         for agent in case.awake_before().intersection(&plan.awake) {
@@ -330,6 +350,10 @@ proptest! {
             match &case.goal {
                 Goal::Profile(name) => unavoidable.extend(case.stack.profile(name).expect("it").agents.clone()),
                 Goal::Exactly(wanted) => unavoidable.extend(wanted.clone()),
+                Goal::Again(agent) => {
+                    unavoidable.extend(case.awake_before());
+                    unavoidable.insert(agent.clone());
+                }
                 Goal::Awake(agent) => {
                     let named = plan.profile.as_deref().and_then(|p| case.stack.profile(p));
                     unavoidable.extend(named.map(|p| p.agents.clone()).unwrap_or_default());
