@@ -411,11 +411,9 @@ async fn yes(app: &AppHandle, question: Question) -> Result<bool, ApiError> {
             if let Some(buffer) = view.buffer() {
                 buffer.set_text(detail);
             }
-            let scrolled = gtk::ScrolledWindow::builder()
-                .min_content_width(680)
-                .min_content_height(320)
-                .hscrollbar_policy(gtk::PolicyType::Never)
-                .build();
+            let scrolled = gtk::ScrolledWindow::builder().hscrollbar_policy(gtk::PolicyType::Never).build();
+            // A least width of the content counts only where it may scroll sideways.
+            scrolled.set_size_request(680, height_of(detail));
             scrolled.add(&view);
             content.pack_start(&scrolled, true, true, 0);
         }
@@ -430,6 +428,12 @@ async fn yes(app: &AppHandle, question: Question) -> Result<bool, ApiError> {
     })
     .await?;
     Ok(answer.unwrap_or(false))
+}
+
+/// Pixels for these lines: an address is one or two, a stack of somebody else scrolls.
+fn height_of(detail: &str) -> i32 {
+    let lines = detail.lines().map(|line| 1 + line.chars().count() / 80).sum::<usize>();
+    i32::try_from(lines).unwrap_or(i32::MAX).saturating_mul(20).saturating_add(12).clamp(48, 320)
 }
 
 #[cfg(test)]

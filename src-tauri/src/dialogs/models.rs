@@ -57,11 +57,13 @@ async fn choose(app: &AppHandle) -> Result<Option<PathBuf>, ApiError> {
             filter.add_pattern(pattern);
         }
         chooser.add_filter(filter);
+        // Not at the files that were used last: that list is no folder, so there would be nothing to import.
+        chooser.set_current_folder(glib::home_dir());
         let answer = std::cell::Cell::new(Some(answer));
         chooser.connect_response(move |chooser, response| {
             let marked = chooser.filename();
             let chosen = match response {
-                gtk::ResponseType::Accept => marked,
+                gtk::ResponseType::Accept => marked.map(model_of),
                 gtk::ResponseType::Other(THIS_FOLDER) => {
                     marked.filter(|path| path.is_dir()).or_else(|| chooser.current_folder())
                 }
@@ -75,6 +77,16 @@ async fn choose(app: &AppHandle) -> Result<Option<PathBuf>, ApiError> {
         chooser.show_all();
     })
     .await
+}
+
+/// Who marks a file of a folder of weights means the folder.
+fn model_of(marked: PathBuf) -> PathBuf {
+    let part = marked.file_name().is_some_and(|name| name == "config.json")
+        || marked.extension().is_some_and(|kind| kind == "safetensors");
+    match marked.parent() {
+        Some(folder) if part && !marked.is_dir() => folder.to_path_buf(),
+        _ => marked,
+    }
 }
 
 /// Shows an installed model in the file manager. The page gives its id, never a path.
@@ -91,7 +103,8 @@ pub(crate) async fn dialog_open_model_folder(
     let folder = folder_in(Path::new(&installed.path), Path::new(&model.path))?;
     let uri = glib::filename_to_uri(&folder, None)
         .map_err(|e| failed(format!("{} cannot be shown: {e}.", folder.display()), ""))?;
-    launch(&app, uri.to_string(), "No program of this desktop shows folders").await
+    let next = format!("Open {} yourself.", folder.display());
+    launch(&app, uri.to_string(), "No program of this desktop shows folders", next).await
 }
 
 /// The folder of a model, with every link followed: one that leads out of the cache is not opened, and nothing but a
@@ -129,7 +142,8 @@ pub(crate) async fn dialog_open_page(
     if !yes(&app, question).await? {
         return Ok(false);
     }
-    launch(&app, page.to_string(), "No program of this desktop opens pages").await
+    let next = format!("Open {page} yourself.");
+    launch(&app, page.to_string(), "No program of this desktop opens pages", next).await
 }
 
 /// An address below the Hub's own, encrypted or of this machine, as a browser would be given it.
@@ -161,18 +175,19 @@ fn loopback(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-async fn launch(app: &AppHandle, uri: String, nothing: &str) -> Result<bool, ApiError> {
+async fn launch(app: &AppHandle, uri: String, nothing: &str, next: String) -> Result<bool, ApiError> {
     let outcome = ask(app, move |_, answer| {
         let opened = gio::AppInfo::launch_default_for_uri(&uri, None::<&gio::AppLaunchContext>);
-        let _ = answer.send(opened.map_err(|e| e.to_string()));
+        let _ = answer.send(opened);
     })
     .await?;
     match outcome {
         Some(Ok(())) => Ok(true),
-        Some(Err(why)) => Err(failed(
-            format!("{nothing} ({}).", why.trim_end_matches('.')),
-            "Copy the address or the path, and open it yourself.",
-        )),
+        // That no program is registered for it is what the sentence says.
+        Some(Err(why)) if why.matches(gio::IOErrorEnum::NotSupported) => {
+            Err(failed(format!("{nothing}."), &next))
+        }
+        Some(Err(why)) => Err(failed(format!("{nothing} ({}).", why.message().trim_end_matches('.')), &next)),
         None => Ok(false),
     }
 }
@@ -215,6 +230,21 @@ mod tests {
             assert_eq!(page.as_deref(), opened, "{url} of {endpoint}");
         }
         assert!(page_of(hub, &format!("{hub}/{}", "a".repeat(3000))).is_err());
+    }
+
+    #[test]
+    fn who_marks_a_part_of_a_model_means_its_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("odd.safetensors");
+        std::fs::create_dir(&folder).unwrap();
+        for (marked, meant) in [
+            (home.path().join("config.json"), home.path().to_path_buf()),
+            (home.path().join("model-00001-of-00002.safetensors"), home.path().to_path_buf()),
+            (home.path().join("a.gguf"), home.path().join("a.gguf")),
+            (folder.clone(), folder),
+        ] {
+            assert_eq!(model_of(marked), meant);
+        }
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl App {
                 };
                 let state = ctx.state.state();
                 let situation = Situation { pools: state.pools.clone(), ..Situation::default() };
-                json(estimating::answer(&described, &asked, Some((&state.stack, &situation)))?)
+                let ground = Some((state.stack.as_ref(), &situation));
+                json(estimating::answer(&described, &asked, ground, ctx.world.scale())?)
             }
             Request::CuratedModels(_) => json(discover::curated(ctx)),
             Request::ModelInfo(asked) => json(discover::info(ctx, &asked).await?),

@@ -2,6 +2,7 @@
 
 use api::shapes::models::{Certainty, DeviceEstimate, Estimate, EstimateFit, EstimateRequest};
 use api::{ApiError, Code};
+use domain::Bytes;
 use domain::estimate::{self, EstimateError, Request, Sureness};
 use domain::plan::{Guest, Situation, beside};
 use domain::stack::{BackendKind, Stack};
@@ -27,7 +28,7 @@ pub async fn offline_estimate(options: &Options, asked: &EstimateRequest) -> Res
     };
     // Without a stack that holds, or a machine that is known, the figures are all there is to say.
     let (stack, situation) = offline::ground(options).unzip();
-    answer(&described, asked, stack.as_ref().zip(situation.as_ref()))
+    answer(&described, asked, stack.as_ref().zip(situation.as_ref()), options.scale())
 }
 
 pub(crate) fn describe(paths: &Paths, asked: &EstimateRequest) -> Result<Described, ApiError> {
@@ -42,10 +43,13 @@ pub(crate) fn describe(paths: &Paths, asked: &EstimateRequest) -> Result<Describ
     })
 }
 
+/// `scale`: 1, and 1024 on the small machine of a rehearsal, whose models are that much smaller. What servers take beside
+/// weights and cache is estimated for real ones, so it is divided.
 pub(crate) fn answer(
     described: &Described,
     asked: &EstimateRequest,
     ground: Option<(&Stack, &Situation)>,
+    scale: u64,
 ) -> Result<Estimate, ApiError> {
     let facts = &described.facts;
     let backend = if described.is_gguf { BackendKind::LlamaCpp } else { BackendKind::Vllm };
@@ -57,7 +61,7 @@ pub(crate) fn answer(
         quantization: asked.quantization.clone(),
         ..Request::one(backend, context)
     };
-    let made = estimate::estimate(facts, &request).map_err(|error| wrong(&error))?;
+    let made = played(estimate::estimate(facts, &request).map_err(|error| wrong(&error))?, scale);
     // Of the model itself; what a device repeats stands with the device.
     let whole = Request { tensor_parallel: 1, ..request.clone() };
     let per_token =
@@ -114,6 +118,20 @@ pub(crate) fn answer(
     })
 }
 
+/// With the overhead of servers that are `scale` times smaller.
+fn played(mut made: estimate::Estimate, scale: u64) -> estimate::Estimate {
+    let of = |total: &mut Bytes, overhead: &mut Bytes| {
+        let whole = *overhead;
+        *overhead = Bytes(whole.0 / scale.max(1));
+        *total = total.saturating_sub(whole) + *overhead;
+    };
+    of(&mut made.total, &mut made.overhead);
+    for device in &mut made.per_device {
+        of(&mut device.total, &mut device.overhead);
+    }
+    made
+}
+
 fn word(sureness: Sureness) -> &'static str {
     match sureness {
         Sureness::Exact => "exact",
@@ -128,4 +146,35 @@ fn wrong(error: &EstimateError) -> ApiError {
     let text = error.to_string();
     let (message, next) = text.split_once(". ").unwrap_or((&text, ""));
     ApiError::new(Code::Usage, format!("{}.", message.trim_end_matches('.')), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use api::shapes::models::EstimateRequest;
+
+    use super::{answer, describe};
+
+    #[test]
+    fn on_the_small_machine_servers_take_a_thousandth_too() {
+        let home = tempfile::tempdir().unwrap();
+        let model = home.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        let config = serde_json::json!({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "torch_dtype": "bfloat16", "hidden_size": 64,
+            "intermediate_size": 128, "max_position_embeddings": 4096, "num_attention_heads": 4,
+            "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 512,
+        });
+        std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+        let get = |name: &str| (name == "HOME").then(|| home.path().as_os_str().to_owned());
+        let paths = store::paths::Paths::from_env(&get, 1000, true).unwrap();
+        let asked = EstimateRequest { model: model.display().to_string(), ..EstimateRequest::default() };
+        let described = describe(&paths, &asked).unwrap();
+        let real = answer(&described, &asked, None, 1).unwrap();
+        let played = answer(&described, &asked, None, 1024).unwrap();
+        assert!(real.overhead_bytes > 1 << 28, "{}", real.overhead_bytes);
+        assert_eq!(played.overhead_bytes, real.overhead_bytes / 1024);
+        let others = |e: &api::shapes::models::Estimate| e.total_bytes - e.overhead_bytes;
+        assert_eq!(others(&played), others(&real));
+        assert_eq!(played.per_device[0].overhead_bytes, played.overhead_bytes);
+    }
 }

@@ -31,7 +31,8 @@ export function engineRows(first: FirstRun, checks: readonly DoctorCheck[], rehe
   if (first.engine.found) rows.push({ id: "engine", name: name ?? "Engine", value: version.length > 0 ? `${version.join(" ")}, running` : "Running", tone: "ok" });
   else if (rehearsal) rows.push({ id: "engine", name: "Engine", value: "Not needed, stand-ins play as programs", tone: "info" });
   else rows.push({ id: "engine", name: "Container engine", value: first.engine.problem ?? "None answers", tone: "fail" });
-  rows.push({ id: "gpu", name: "GPU", value: first.gpu ?? "None found, agents run on the processor", tone: first.gpu === null ? "info" : "ok" });
+  const none = rehearsal ? "Not needed, stand-ins compute nothing" : "None found, agents run on the processor";
+  rows.push({ id: "gpu", name: "GPU", value: first.gpu ?? none, tone: first.gpu === null ? "info" : "ok" });
   const group = checks.find((c) => c.id === "gpu_groups");
   if (group !== undefined && group.status !== "skip") rows.push({ id: "group", name: group.title, value: group.found, tone: toneOf(group) });
   if (first.image !== null) {
@@ -54,11 +55,12 @@ export function engineTitle(first: FirstRun, rehearsal: boolean): string {
   return first.engine.found || rehearsal ? "Your engine is ready" : "An engine is missing";
 }
 
-/** "40.6 GB to fetch, 1.6 TB free. The standard profile will be ready." */
+/** "40.6 GB to fetch, 1.6 TB free. The standard profile will be ready."; of an image nobody knows the size before. */
 export function fetchWords(first: FirstRun, bytes: number, models: number, ready: boolean): string {
   if (models === 0 && bytes === 0) return "Nothing to fetch. Models can be added at any time.";
+  const unsized = models > 0 && first.image !== null && !first.image.present && first.image.bytes === null;
   const free = first.free_bytes === null ? "" : `, ${diskSize(first.free_bytes)} free`;
-  return `${diskSize(bytes)} to fetch${free}.${ready ? ` The ${first.base} profile will be ready.` : ""}`;
+  return `${diskSize(bytes)}${unsized ? " and the image" : ""} to fetch${free}.${ready ? ` The ${first.base} profile will be ready.` : ""}`;
 }
 
 /** Bytes that the disk is short of; zero where it is not known. */

@@ -134,6 +134,13 @@ export function files(n: number): string {
   return n === 1 ? "1 file" : `${count(n)} files`;
 }
 
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/;
+
+/** Whose models these are: "huggingface.co". A rehearsal has a Hub of its own, whose port says nothing to anybody. */
+export function hubName(host: string, rehearsal: boolean): string {
+  return rehearsal && LOOPBACK.test(host) ? "the rehearsal's Hub" : plain(host);
+}
+
 /** Steps of a slider: the powers of two from 2K on, and the model's own limit at the end. */
 export function contexts(max: number | null): readonly number[] {
   const top = Math.max(2_048, Math.min(max ?? 131_072, 16_777_216));

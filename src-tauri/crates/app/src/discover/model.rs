@@ -70,11 +70,12 @@ pub(super) fn looked(ground: &Ground, looked: &Looked) -> HubModel {
     model.problem = looked.problem.as_ref().map(problem);
     model.variants = looked.variants.iter().map(|d| of_repository(ground, about, commit, d)).collect();
     let first = looked.variants.iter().find(|d| d.facts.is_some());
-    if let Some(facts) = first.and_then(|d| d.facts.as_ref()) {
+    if let Some((described, facts)) = first.and_then(|d| Some((d, d.facts.as_ref()?))) {
+        let (parameters, active) = counts(ground, &about.repo, described);
         model.summary = words::summary(words::Known {
             repo: &about.repo,
-            parameters: first.and_then(|d| d.parameters),
-            active: first.and_then(|d| d.active_parameters),
+            parameters,
+            active,
             context: facts.max_context,
             plain: facts.quantization.is_none(),
         });
@@ -83,12 +84,22 @@ pub(super) fn looked(ground: &Ground, looked: &Looked) -> HubModel {
     model
 }
 
+/// Weights, and those that one token uses. Where a small machine is played, files are too small for the models they play,
+/// so what the name says comes first.
+fn counts(ground: &Ground, repo: &str, described: &Described) -> (Option<u64>, Option<u64>) {
+    match words::sizes(repo) {
+        (Some(all), active) if ground.scale > 1 => (Some(all), active.or(Some(all))),
+        _ => (described.parameters, described.active_parameters),
+    }
+}
+
 fn of_repository(ground: &Ground, about: &About, commit: &str, described: &Described) -> Variant {
     let of = &described.variant;
+    let (parameters, active) = counts(ground, &about.repo, described);
     let known = Known {
         facts: described.facts.as_ref(),
-        parameters: described.parameters,
-        active: described.active_parameters,
+        parameters,
+        active,
         // The small machine's own Hub has small models.
         divide: 1,
     };
