@@ -145,10 +145,13 @@ journey window window 600
 needs_window() { has_display_tools && commands WebKitWebDriver dbus-run-session; }
 run_window() { run_journey window; }
 
-# From a search to an answer of what was found, by pointing alone.
-journey models_window models-window 300
-needs_models_window() { needs_window; }
-run_models_window() { run_journey models_window; }
+# From a search to an answer of what was found, by pointing alone; and from the first start to agents that run.
+journey models_window models-window 480
+needs_models_window() { needs_window && commands xdotool xwininfo; }
+run_models_window() { 
+    cargo test --locked --workspace --test models_window --test first_run_window --test models_dialogs \
+        --test models_hostile_hub
+}
 
 journey tray tray 300
 needs_tray() {

@@ -84,6 +84,40 @@ impl Screen {
         String::from_utf8_lossy(&found.stdout).lines().next().unwrap().parse().unwrap()
     }
 
+    /// Types into a window of the desktop, as at a keyboard. Without a window manager no window has the keys by itself.
+    pub async fn type_in(&self, window: u32, shortcut: &str, text: &str) {
+        let id = window.to_string();
+        let mut words = vec!["windowfocus", "--sync", &id, "key", "--clearmodifiers", shortcut];
+        words.extend(["type", "--clearmodifiers", "--delay", "4", text]);
+        assert!(self.xdotool(&words).await, "xdotool could not type into the window {window}");
+    }
+
+    /// Keys for one window, until it closes: a dialog that still looks at a disk takes no answer yet.
+    pub async fn answer(&self, window: u32, keys: &[&str]) {
+        let id = window.to_string();
+        let mut words = vec!["key", "--window", &id];
+        words.extend(keys);
+        eventually("the dialog closes", SOON, || async {
+            self.xdotool(&words).await;
+            eventually_gone(|| self.shows(window)).await
+        })
+        .await;
+    }
+
+    async fn shows(&self, window: u32) -> bool {
+        // Of a window that is gone or hidden there is no such state.
+        let mut info = Command::new("xwininfo");
+        info.args(["-display", &self.display(), "-id", &window.to_string()]).kill_on_drop(true);
+        let told = timeout(SOON, info.output()).await.expect("xwininfo did not end").unwrap();
+        String::from_utf8_lossy(&told.stdout).contains("IsViewable")
+    }
+
+    async fn xdotool(&self, words: &[&str]) -> bool {
+        let mut tool = Command::new("xdotool");
+        tool.args(words).env("DISPLAY", self.display()).stderr(Stdio::null()).kill_on_drop(true);
+        timeout(SOON, tool.status()).await.expect("xdotool did not end").unwrap().success()
+    }
+
     /// As a window manager does when somebody presses the cross.
     pub fn close(&self, window: u32) {
         let mut x = X11::connect(self.number);
@@ -99,15 +133,8 @@ impl Screen {
 
     /// As somebody does who pulls at the corner.
     pub async fn resize(&self, window: u32, width: u32, height: u32) {
-        let mut resize = Command::new("xdotool");
-        let numbers = [window, width, height].map(|n| n.to_string());
-        resize
-            .args(["windowsize", "--sync"])
-            .args(&numbers)
-            .env("DISPLAY", self.display())
-            .kill_on_drop(true);
-        let done = timeout(SOON, resize.status()).await.expect("the window kept its size").unwrap();
-        assert!(done.success(), "xdotool failed");
+        let [window, width, height] = [window, width, height].map(|n| n.to_string());
+        assert!(self.xdotool(&["windowsize", "--sync", &window, &width, &height]).await, "xdotool failed");
     }
 }
 
@@ -344,6 +371,16 @@ impl Window {
         std::fs::write(to, png).unwrap();
     }
 
+    /// The page as a person has it before them, kept beside the other pictures.
+    pub async fn picture(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
+        std::fs::create_dir_all(&folder).unwrap();
+        // What the page holds is on the screen two frames later.
+        self.run("window.painted = false; requestAnimationFrame(() => requestAnimationFrame(() => { painted = true; }))").await;
+        self.until("the page is painted", SOON, "return window.painted").await;
+        self.screenshot(&folder.join(format!("{name}.png"))).await;
+    }
+
     pub fn page(&self) -> &Client {
         &self.page
     }
@@ -370,6 +407,18 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Whether it is gone within a moment.
+async fn eventually_gone<F: Future<Output = bool>>(mut shows: impl FnMut() -> F) -> Option<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while shows().await {
+        if Instant::now() > deadline {
+            return None;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Some(())
 }
 
 fn child_of(parent: u32, name: &str) -> Option<Pid> {

@@ -1,7 +1,6 @@
 //! From "a coder that fits" to its answer, in the real window, by pointing alone: search, download with a pause,
 //! assign, start, chat. The rehearsal's own Hub has the models.
 
-use std::path::Path;
 use std::time::Duration;
 
 use api::shapes::downloads::{DownloadState, Downloads};
@@ -13,16 +12,6 @@ use serde_json::{Value, json};
 const CODER: &str = "Qwen/Qwen2.5-Coder-7B-Instruct-AWQ";
 /// A start of the rehearsal, or a download of five megabytes.
 const WHILE: Duration = Duration::from_secs(90);
-
-/// The screen as a person has it before them, kept beside the other pictures.
-async fn picture(window: &Window, name: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    // What the page holds is on the screen two frames later.
-    window.run("window.painted = false; requestAnimationFrame(() => requestAnimationFrame(() => { painted = true; }))").await;
-    window.until("the page is painted", SOON, "return window.painted").await;
-    window.screenshot(&folder.join(format!("models-{name}.png"))).await;
-}
 
 async fn downloads(household: &Household) -> Downloads {
     household.client().await.call("downloads", json!({})).await.unwrap()
@@ -63,7 +52,7 @@ async fn from_a_search_to_an_answer() {
     let told = format!("return document.querySelector('{card} [data-testid=\"fit\"]').innerText");
     let fit = window.run(&told).await;
     assert!(fit.as_str().unwrap().starts_with("Fits beside"), "the badge says {fit}");
-    picture(&window, "search").await;
+    window.picture("models-search").await;
 
     window.see_css(&format!("{card} [data-testid=\"card-get\"]")).await.click().await.unwrap();
     window.press("tab-downloads").await;
@@ -73,11 +62,11 @@ async fn from_a_search_to_an_answer() {
         downloads(&household).await.downloads.iter().any(|d| d.done_bytes > 300_000).then_some(())
     })
     .await;
-    picture(&window, "running").await;
+    window.picture("models-running").await;
     window.press("download-pause").await;
     window.see_css(&format!("{row}[data-state=\"paused\"]")).await;
     let paused = download(&household, DownloadState::Paused).await;
-    picture(&window, "paused").await;
+    window.picture("models-paused").await;
     window.press("download-resume").await;
     let fast = json!({"bytes_per_second": null});
     let _: Value = household.client().await.call("limit_downloads", fast).await.unwrap();
@@ -90,7 +79,7 @@ async fn from_a_search_to_an_answer() {
         done.fetched_bytes,
         done.done_bytes
     );
-    picture(&window, "done").await;
+    window.picture("models-done").await;
 
     window.press("download-assign").await;
     window.see("assign-dialog").await;
@@ -98,7 +87,7 @@ async fn from_a_search_to_an_answer() {
     window.see_css("[data-testid=\"assign-to-loki\"][aria-checked=\"true\"]").await;
     // What it would come to is there: only then it can be saved.
     window.see_css("[data-testid=\"assign-bar\"] [data-segment=\"loki\"]").await;
-    picture(&window, "assign").await;
+    window.picture("models-assign").await;
     let before = stack_text(&household).await;
     window.press("assign-save").await;
     window.see("assign-saved").await;
@@ -111,7 +100,7 @@ async fn from_a_search_to_an_answer() {
             state_of(s, "loki") == "ready" && s.agents.iter().any(|a| a.name == "loki" && a.model == CODER)
         })
         .await;
-    picture(&window, "started").await;
+    window.picture("models-started").await;
 
     window.press("assign-done").await;
     window.press("nav-stack").await;
@@ -120,12 +109,12 @@ async fn from_a_search_to_an_answer() {
     window.press("chat-send").await;
     window.see_css_within("[data-testid=\"message-assistant\"][data-state=\"done\"]", WHILE).await;
     assert!(window.text("message-assistant").await.len() > 10);
-    picture(&window, "answer").await;
+    window.picture("models-answer").await;
 
     // And it is among the installed ones, with the one who uses it.
     window.press("nav-models").await;
     window.press("tab-installed").await;
     let row = "return document.querySelector('[data-testid=\"installed-row\"]')?.innerText.includes('Loki')";
     window.until("the installed one names who uses it", SOON, row).await;
-    picture(&window, "installed").await;
+    window.picture("models-installed").await;
 }

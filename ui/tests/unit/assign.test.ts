@@ -262,7 +262,9 @@ describe("the first steps", () => {
 
   it("count what is to be fetched, and what the disk is short of", () => {
     expect(diskSize(1.6e12)).toBe("1.6\u00a0TB");
-    expect(fetchWords(first(), 40.6e9, 2, true)).toBe("40.6\u00a0GB to fetch, 1.6\u00a0TB free. The standard profile will be ready.");
+    expect(fetchWords(first({ image: null }), 40.6e9, 2, true)).toBe("40.6\u00a0GB to fetch, 1.6\u00a0TB free. The standard profile will be ready.");
+    // Of an image nobody knows the size before it comes.
+    expect(fetchWords(first(), 40.6e9, 2, true)).toBe("40.6\u00a0GB and the image to fetch, 1.6\u00a0TB free. The standard profile will be ready.");
     expect(fetchWords(first({ free_bytes: null }), 5e9, 1, false)).toBe("5.0\u00a0GB to fetch.");
     expect(shortOfDisk(first({ free_bytes: 1e9 }), 3e9)).toBe(2e9);
     expect(shortOfDisk(first({ free_bytes: null }), 3e9)).toBe(0);

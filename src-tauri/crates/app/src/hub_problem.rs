@@ -13,7 +13,9 @@ pub(crate) fn problem(error: &HubError) -> HubProblem {
         HubError::BadToken | HubError::WeakToken { .. } => (Some(Remedy::ChangeToken), None),
         HubError::LicenceNotAccepted { page, .. } => (Some(Remedy::AcceptLicence), Some(page)),
         HubError::NoAccess { page, .. } => (Some(Remedy::AskForAccess), Some(page)),
-        HubError::NotFound { .. } | HubError::BadName { .. } => (Some(Remedy::ChooseOther), None),
+        HubError::NotFound { .. } | HubError::BadName { .. } | HubError::TooMany { .. } => {
+            (Some(Remedy::ChooseOther), None)
+        }
         HubError::RateLimited { .. }
         | HubError::Unreachable { .. }
         | HubError::Strange { .. }

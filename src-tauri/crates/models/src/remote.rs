@@ -17,6 +17,9 @@ const FIRST_PIECE: usize = 256 << 10;
 /// No beginning is longer: the largest known have some 20 MB with all of their lists.
 const MOST_BEGINNING: usize = 32 << 20;
 const MOST_INDEX: usize = 32 << 20;
+/// Files of a repository that is looked at: models have a few hundred at most, and each thousand is a question, which the
+/// Hub counts. All of a larger one can still be downloaded.
+pub const MOST_LOOKED: usize = 10_000;
 /// Variants that are described; a repository with more is not one of a model.
 const MOST_VARIANTS: usize = 80;
 
@@ -48,7 +51,7 @@ impl Hub {
     /// What keeps the list of files from being read. Facts that cannot be read are told in [`Looked::problem`].
     pub async fn look(&self, info: RepoInfo) -> Result<Looked, HubError> {
         let repo = info.about.repo.clone();
-        let tree = self.files(&repo, &info.commit).await?;
+        let tree = self.files_up_to(&repo, &info.commit, MOST_LOOKED).await?;
         let index = self.index(&repo, &info.commit, &tree).await;
         let mut found = variants(&repo, &tree, index.as_deref());
         found.truncate(MOST_VARIANTS);

@@ -305,7 +305,7 @@ async fn a_hundred_thousand_files_are_a_list_and_more_are_none() {
     assert_eq!(client.files("o/many", &commit).await.unwrap().files.len(), MOST_FILES);
     assert_eq!(server.join().unwrap(), 100);
     let (client, address, server) = started(usize::MAX);
-    assert!(matches!(client.files("o/more", &commit).await, Err(HubError::Strange { .. })));
+    assert!(matches!(client.files("o/more", &commit).await, Err(HubError::TooMany { .. })));
     drop(client);
     // Closed at once: the server ends, and tells how often it was asked.
     drop(std::net::TcpStream::connect(address).unwrap());

@@ -33,6 +33,9 @@ pub enum HubError {
     /// What was asked for is no name of a repository, a revision or a file.
     #[error("{what} is no name that the Hub could know.")]
     BadName { what: String },
+    /// Somebody's data, or harm.
+    #[error("{repo} lists more files than a model has.")]
+    TooMany { repo: String },
     #[error("The Hub asks to wait {seconds} s.")]
     RateLimited { seconds: u64 },
     /// It could not be reached, or it fell silent: it may be tried again.
@@ -61,6 +64,7 @@ impl HubError {
             Self::NoAccess { .. } => "Ask for access on the repository's page, or choose another model.",
             Self::NotFound { .. } => "Check the name, or search for it.",
             Self::BadName { .. } => "Write it as on the Hub, \"organisation/name\".",
+            Self::TooMany { .. } => "Choose another model.",
             Self::RateLimited { .. } => "It goes on by itself; an account's token allows more.",
             Self::Unreachable { .. } => "Check the network, then try again.",
             Self::Strange { .. } => {

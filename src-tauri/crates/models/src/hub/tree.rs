@@ -38,8 +38,17 @@ impl Hub {
     /// All files of a repository at a commit.
     ///
     /// # Errors
-    /// [`HubError::Strange`] for a list that does not end, beside everything else that can go wrong.
+    /// [`HubError::TooMany`] for more than [`MOST_FILES`], [`HubError::Strange`] for a list that does not end, beside
+    /// everything else that can go wrong.
     pub async fn files(&self, repo: &str, commit: &str) -> Result<Tree, HubError> {
+        self.files_up_to(repo, commit, MOST_FILES).await
+    }
+
+    /// As [`Hub::files`], for who will not wait for as many: a thousand files are a question each.
+    ///
+    /// # Errors
+    /// Those, and [`HubError::TooMany`] where there are more than `most`.
+    pub async fn files_up_to(&self, repo: &str, commit: &str, most: usize) -> Result<Tree, HubError> {
         check(repo, commit)?;
         let mut url =
             self.url(["api", "models"].into_iter().chain(repo.split('/')).chain(["tree", commit]))?;
@@ -54,8 +63,8 @@ impl Hub {
             for entry in entries {
                 gathered.take(entry);
             }
-            if gathered.seen > MOST_FILES || gathered.bytes > MOST_BYTES {
-                return Err(strange(&url, "it lists more files than a model can have"));
+            if gathered.seen > most || gathered.bytes > MOST_BYTES {
+                return Err(HubError::TooMany { repo: repo.to_owned() });
             }
             match link::next(&headers, &self.endpoint) {
                 None => return Ok(gathered.done()),

@@ -232,11 +232,20 @@ fn sibling(file: &File) -> Value {
 }
 
 /// One page of a list, and the way to the next: `Link: <…>; rel="next"`.
-fn page(shared: &Shared, request: &Request, most: usize, all: &[Value]) -> Answer {
+///
+/// Only what is on the page is made: of a hundred thousand files each page would else cost as much as all of them.
+fn page<T>(
+    shared: &Shared,
+    request: &Request,
+    most: usize,
+    all: &[T],
+    show: impl FnMut(&T) -> Value,
+) -> Answer {
     let limit = request.parameter("limit").and_then(|l| l.parse().ok()).unwrap_or(shared.page).clamp(1, most);
     let from: usize = request.parameter("cursor").and_then(|c| c.parse().ok()).unwrap_or(0).min(all.len());
     let to = (from + limit).min(all.len());
-    let answer = Answer::json(&json!(all.get(from..to)));
+    let shown: Vec<Value> = all.iter().take(to).skip(from).map(show).collect();
+    let answer = Answer::json(&json!(shown));
     if to == all.len() {
         return answer;
     }
@@ -292,7 +301,7 @@ fn list(shared: &Shared, request: &Request, caller: &Caller) -> Answer {
         .map(|(repo, commit)| shown(request, repo, commit, &usual).map(Value::Object))
         .collect();
     match shown {
-        Ok(all) => page(shared, request, 1000, &all),
+        Ok(all) => page(shared, request, 1000, &all, Value::clone),
         Err(refusal) => refusal,
     }
 }
@@ -332,26 +341,45 @@ fn tree(shared: &Shared, request: &Request, repo: &Repo, commit: &Commit, below:
         return refusal.with("X-Repo-Commit", commit.id.clone());
     }
     let last = json!({ "id": commit.id, "title": "Upload", "date": repo.modified });
-    let mut all: Vec<Value> = Vec::new();
-    for folder in folders.iter().filter(|f| within(f)) {
-        let oid = super::content::id_of(folder);
-        all.push(json!({ "type": "directory", "oid": oid, "size": 0, "path": folder }));
-    }
-    for file in commit.files.iter().filter(|f| within(&f.path) || f.path == below) {
-        let mut value = json!({
-            "type": "file", "oid": file.oid(), "size": file.content.size(), "path": file.path,
-        });
-        if file.lfs {
-            value["lfs"] = json!({
-                "oid": file.sha256(), "size": file.content.size(), "pointerSize": file.pointer_size(),
-            });
-        }
-        all.push(value);
-    }
-    if expand {
-        for value in &mut all {
+    let files = commit.files.iter().filter(|f| within(&f.path) || f.path == below);
+    let all: Vec<Entry<'_>> = folders
+        .iter()
+        .filter(|f| within(f))
+        .map(|f| Entry::Folder(f))
+        .chain(files.map(Entry::File))
+        .collect();
+    page(shared, request, if expand { 50 } else { 1000 }, &all, |entry| {
+        let mut value = entry.shown();
+        if expand {
             value["lastCommit"] = last.clone();
         }
+        value
+    })
+}
+
+/// What stands in a list of files.
+enum Entry<'a> {
+    Folder(&'a str),
+    File(&'a File),
+}
+
+impl Entry<'_> {
+    fn shown(&self) -> Value {
+        match self {
+            Self::Folder(path) => {
+                json!({ "type": "directory", "oid": super::content::id_of(path), "size": 0, "path": path })
+            }
+            Self::File(file) => {
+                let mut value = json!({
+                    "type": "file", "oid": file.oid(), "size": file.content.size(), "path": file.path,
+                });
+                if file.lfs {
+                    value["lfs"] = json!({
+                        "oid": file.sha256(), "size": file.content.size(), "pointerSize": file.pointer_size(),
+                    });
+                }
+                value
+            }
+        }
     }
-    page(shared, request, if expand { 50 } else { 1000 }, &all)
 }
