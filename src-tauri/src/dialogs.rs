@@ -424,6 +424,10 @@ async fn yes(app: &AppHandle, question: Question) -> Result<bool, ApiError> {
             }
             dialog.close();
         });
+        // Else the text would have the keys, and Enter would do nothing.
+        if let Some(no) = dialog.widget_for_response(gtk::ResponseType::Cancel) {
+            no.grab_focus();
+        }
         dialog.show_all();
     })
     .await?;

@@ -75,7 +75,8 @@ impl Screen {
 
     /// The first visible window of that title, when there is one.
     pub async fn window(&self, title: &str, within: Duration) -> u32 {
-        let name = format!("^{title}$");
+        // It takes an expression.
+        let name = format!("^{}$", title.replace('?', "[?]"));
         let mut search = Command::new("xdotool");
         search.args(["search", "--sync", "--onlyvisible", "--name", &name]).env("DISPLAY", self.display());
         search.kill_on_drop(true);
@@ -95,7 +96,8 @@ impl Screen {
     /// Keys for one window, until it closes: a dialog that still looks at a disk takes no answer yet.
     pub async fn answer(&self, window: u32, keys: &[&str]) {
         let id = window.to_string();
-        let mut words = vec!["key", "--window", &id];
+        // A window that is gone takes no focus, and the keys go nowhere.
+        let mut words = vec!["windowfocus", "--sync", &id, "key", "--clearmodifiers"];
         words.extend(keys);
         eventually("the dialog closes", SOON, || async {
             self.xdotool(&words).await;

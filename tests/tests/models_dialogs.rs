@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use journeys::display::{SOON, Screen, Window, eventually};
 use journeys::household::Household;
@@ -39,6 +39,14 @@ fn desktop(household: &Household) -> PathBuf {
     opened
 }
 
+/// What the program was given, once all of the line is there.
+async fn line(opened: &Path) -> String {
+    eventually("something is opened", SOON, || async {
+        fs::read_to_string(opened).ok().filter(|told| told.ends_with('\n'))
+    })
+    .await
+}
+
 async fn import(window: &Window, screen: &Screen, path: &str) {
     window.press("import-model").await;
     let chooser = screen.window("Choose a GGUF file, or open the folder of a model", SOON).await;
@@ -73,9 +81,10 @@ async fn a_model_is_imported_shown_and_looked_up() {
     // Its folder, of the cache and not of the person's own.
     window.press("model-menu").await;
     window.press("menu-folder").await;
-    let told = eventually("the folder is shown", SOON, || async { fs::read_to_string(&opened).ok() }).await;
+    let told = line(&opened).await;
     let cache = household.path("cache");
-    assert!(told.starts_with(&format!("file://{}", cache.display())), "{told}");
+    // Programs get a path or its address, as the desktop likes.
+    assert!(told.trim_start_matches("file://").starts_with(cache.to_str().unwrap()), "{told}");
     assert!(told.contains("/models--imported--coder/snapshots/"), "{told}");
     fs::remove_file(&opened).unwrap();
 
@@ -92,11 +101,16 @@ async fn a_model_is_imported_shown_and_looked_up() {
     let question = screen.window("Open this page in the browser?", SOON).await;
     // Enter alone stays here: it is the second button that opens.
     screen.answer(question, &["Return"]).await;
+    window
+        .see_css("[data-testid=\"details-page\"]:not([aria-disabled=\"true\"])")
+        .await
+        .click()
+        .await
+        .unwrap();
     assert!(!opened.exists(), "it was opened without a yes");
-    window.press("details-page").await;
     let question = screen.window("Open this page in the browser?", SOON).await;
-    screen.answer(question, &["Tab", "Tab", "Return"]).await;
-    let told = eventually("the page is opened", SOON, || async { fs::read_to_string(&opened).ok() }).await;
+    screen.answer(question, &["Tab", "Return"]).await;
+    let told = line(&opened).await;
     let account: Value = household.client().await.call("hub_account", json!({})).await.unwrap();
     assert_eq!(told.trim(), format!("{}/{FOLDER}", account["endpoint"].as_str().unwrap()));
 }

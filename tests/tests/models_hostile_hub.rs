@@ -31,7 +31,7 @@ async fn the_window_stays_usable_on_a_hostile_hub() {
     hub.repos.push(hostile(HOSTILE));
     let hub = hub.start().unwrap();
     let mut household = Household::new();
-    let screen = Screen::start(960, 640).await;
+    let screen = Screen::start(1280, 800).await;
     screen.dress(&mut household);
     household.set("HF_ENDPOINT", hub.endpoint());
     let window = Window::open(&household, &["--rehearsal"]).await;
