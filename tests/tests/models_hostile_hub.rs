@@ -1,11 +1,16 @@
 //! A Hub that means harm, in the real window: it stays usable, and what strangers wrote is only text.
 
+use std::time::Duration;
+
 use journeys::display::{SOON, Screen, Window};
 use journeys::household::Household;
 use rehearsal::hub::{catalogue, hostile, many};
 
 const MANY: &str = "harm/many-files-7b";
 const HOSTILE: &str = "harm/hostile-7b";
+
+/// Of a hundred thousand files some thousands are made up, hashed and listed first.
+const WHILE: Duration = Duration::from_secs(60);
 
 fn card(repo: &str) -> String {
     format!("[data-testid=\"hub-model\"][data-repo=\"{repo}\"]")
@@ -39,14 +44,14 @@ async fn the_window_stays_usable_on_a_hostile_hub() {
     window.press("tab-discover").await;
     window.type_into("discover-search", "harm").await;
     for repo in [MANY, HOSTILE] {
-        window.see_css_within(&format!("{}[aria-busy=\"false\"]", card(repo)), SOON).await;
+        window.see_css_within(&format!("{}[aria-busy=\"false\"]", card(repo)), WHILE).await;
     }
     window.picture("hostile-search").await;
 
     // A hundred thousand files are no model: that is known after a few thousand, and said.
     open(&window, MANY).await;
     window
-        .until("it says why", SOON, "return document.querySelector('[data-testid=\"details-dialog\"]').innerText.includes('lists more files than a model has')")
+        .until("it says why", WHILE, "return document.querySelector('[data-testid=\"details-dialog\"]').innerText.includes('lists more files than a model has')")
         .await;
     window.picture("hostile-many").await;
     close(&window).await;
