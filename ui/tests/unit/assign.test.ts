@@ -265,7 +265,7 @@ describe("the first steps", () => {
     expect(fetchWords(first({ image: null }), 40.6e9, 2, true)).toBe("40.6\u00a0GB to fetch, 1.6\u00a0TB free. The standard profile will be ready.");
     // Of an image nobody knows the size before it comes.
     expect(fetchWords(first(), 40.6e9, 2, true)).toBe("40.6\u00a0GB and the image to fetch, 1.6\u00a0TB free. The standard profile will be ready.");
-    expect(fetchWords(first({ free_bytes: null }), 5e9, 1, false)).toBe("5.0\u00a0GB to fetch.");
+    expect(fetchWords(first({ free_bytes: null, image: null }), 5e9, 1, false)).toBe("5.0\u00a0GB to fetch.");
     expect(shortOfDisk(first({ free_bytes: 1e9 }), 3e9)).toBe(2e9);
     expect(shortOfDisk(first({ free_bytes: null }), 3e9)).toBe(0);
     expect(enoughWords(first())).toBe("The first two are enough to start. You can add the others at any time.");

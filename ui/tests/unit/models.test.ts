@@ -3,8 +3,41 @@
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import {
-  FIT_MARKS, PROFILE_MARKS, actionOf, bestOf, brief, cardText, checkWords, coming, contexts, downloadOf, faceOf, fitTip, fitWords, isOurs, left, licenceWord, limits, meant, ofTotal, partialWords,
-  passes, pastedToken, rate, remedyWord, shareOf, shares, short, sorted, speedWords, stateOf, stepOf, totalWords, turned, verifiedWords,
+  FIT_MARKS,
+  PROFILE_MARKS,
+  actionOf,
+  bestOf,
+  brief,
+  cardText,
+  checkWords,
+  coming,
+  contexts,
+  downloadOf,
+  faceOf,
+  fitTip,
+  fitWords,
+  hubName,
+  isOurs,
+  left,
+  licenceWord,
+  limits,
+  meant,
+  ofTotal,
+  partialWords,
+  passes,
+  pastedToken,
+  rate,
+  remedyWord,
+  shareOf,
+  shares,
+  short,
+  sorted,
+  speedWords,
+  stateOf,
+  stepOf,
+  totalWords,
+  turned,
+  verifiedWords,
 } from "../../src/features/models/words";
 import type { Backend } from "../../src/lib/backend/backend";
 import { HOSTILE, PlayedModels, download, fitOf } from "../../src/lib/backend/memory/models";
@@ -428,4 +461,12 @@ test("a comparison tells what it found after the panel was left, and can be stop
   opened[1]?.fail(new Error("late"));
   await pass(0);
   expect(verifying.of("b")).toBeNull();
+});
+
+test("whose models these are: the rehearsal's own Hub is called by what it is", () => {
+  expect(hubName("huggingface.co", false)).toBe("huggingface.co");
+  expect(hubName("127.0.0.1:43821", true)).toBe("the rehearsal's Hub");
+  // A mirror of one's own is called by its address, and a rehearsal may ask another Hub.
+  expect(hubName("127.0.0.1:43821", false)).toBe("127.0.0.1:43821");
+  expect(hubName("127.0.0.1.evil.example", true)).toBe("127.0.0.1.evil.example");
 });
