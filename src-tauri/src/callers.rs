@@ -22,7 +22,6 @@ pub(crate) fn request(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         )),
         // Run by the window's own dialogs, outside of what the page can draw.
         Request::Import(_)
-        | Request::ImportModel(_)
         | Request::ConfirmStack(_)
         | Request::StopNeighbour(_)
         | Request::WriteToolConfig(_) => Err(by_dialog()),
@@ -139,6 +138,7 @@ pub(crate) fn stream(cmd: &str, payload: &Value) -> Result<(), ApiError> {
         | Streamed::Bench(_)
         | Streamed::SearchModels(_)
         | Streamed::VerifyModel(_) => Ok(()),
+        Streamed::ImportModel(_) => Err(by_dialog()),
     }
 }
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::shapes::hub::HubAccount;
-use api::shapes::installed::{ImportModelRequest, InstalledModels};
+use api::shapes::installed::{ImportModelRequest, ImportProgress, InstalledModels};
 use api::{ApiError, Code};
 use gtk::prelude::*;
 use gtk::{gio, glib};
 use serde_json::{Value, json};
+use tauri::ipc::Channel;
 use tauri::{AppHandle, State, Url};
 
 use super::{Question, ask, failed, read, yes};
@@ -19,11 +20,12 @@ use crate::link::Link;
 /// "Import this folder" is neither Open nor Cancel.
 const THIS_FOLDER: u16 = 1;
 
-/// None when the person closed the dialog.
+/// None when the person closed the dialog. `told` hears how far it is; a page that is gone ends it.
 #[tauri::command]
 pub(crate) async fn dialog_import_model(
     app: AppHandle,
     link: State<'_, Arc<Link>>,
+    told: Channel<ImportProgress>,
 ) -> Result<Option<Value>, ApiError> {
     let Some(path) = choose(&app).await? else { return Ok(None) };
     let path = path.into_os_string().into_string().map_err(|path| {
@@ -32,7 +34,17 @@ pub(crate) async fn dialog_import_model(
             "Rename the file or folder, and choose it again.",
         )
     })?;
-    link.call("import_model", json!(ImportModelRequest { path, repo: None })).await.map(Some)
+    let mut chunks = link.open("import_model", json!(ImportModelRequest { path, repo: None })).await?;
+    while let Some(chunk) = chunks.next().await? {
+        let progress: ImportProgress = read(chunk)?;
+        if let Some(model) = progress.model {
+            return Ok(Some(json!(model)));
+        }
+        if told.send(progress).is_err() {
+            break;
+        }
+    }
+    Err(ApiError::new(Code::Cancelled, "The import was ended.", "Import it again."))
 }
 
 /// A GGUF file, or a folder. The desktop's dialog knows either files or folders, so the folder that is looked into has a

@@ -233,6 +233,7 @@ test("the menu: compared again, its folder, removed only where nobody needs it",
     await page.getByTestId("remove-dialog").waitFor({ state: "detached" });
     await page.waitForFunction(() => document.querySelectorAll("[data-testid=installed-row]").length === 5);
     await page.getByTestId("import-model").click();
+    await page.getByTestId("import-progress").getByText("Importing, 42% of 5.0\u00a0GB").waitFor();
     await row(page, "My own model").waitFor();
     await page.waitForFunction(() => document.querySelector("[data-testid=installed-panel]")?.getAttribute("aria-label") === "My own model");
   }));

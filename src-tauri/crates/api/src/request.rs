@@ -91,8 +91,6 @@ requests! {
     InstalledModels(status::Nothing) -> installed::InstalledModels;
     /// Delete a model that nobody uses.
     RemoveModel(installed::RemoveModelRequest) -> installed::RemovedModel;
-    /// Take a folder or a GGUF file into the cache; the original stays.
-    ImportModel(installed::ImportModelRequest) -> installed::InstalledModel;
     /// What a model would come to as an agent's; nothing is written.
     AssignPreview(assign::AssignRequest) -> assign::AssignPreview;
     /// Write it to the stack file; nothing is restarted by it.
@@ -208,4 +206,6 @@ requests! {
     SearchModels(hub::SearchRequest) -> hub::SearchChunk;
     /// Hash an installed model again.
     VerifyModel(installed::InstalledRequest) -> installed::VerifyProgress;
+    /// Take a folder or a GGUF file into the cache; the original stays. Whoever hangs up ends it, and nothing is left.
+    ImportModel(installed::ImportModelRequest) -> installed::ImportProgress;
 }

@@ -85,6 +85,7 @@ pub fn generate() -> String {
         installed::RemoveModelRequest,
         installed::RemovedModel,
         installed::ImportModelRequest,
+        installed::ImportProgress,
         assign::AssignRequest,
         assign::NewAgent,
         assign::AssignPreview,

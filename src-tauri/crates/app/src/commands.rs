@@ -5,9 +5,9 @@ use std::sync::Arc;
 use api::request::{Request, Streamed};
 use api::shapes::activity::Events;
 use api::shapes::agents::{LogLine, LogTail};
-use api::shapes::plans::{Outcome, PlanRequest};
+use api::shapes::plans::{Outcome, OutcomeKind, PlanRequest};
 use api::shapes::settings::{AfterLogin, Settings, SettingsPatch, StackFile};
-use api::shapes::status::{Changed, Nothing};
+use api::shapes::status::{Changed, Nothing, Severity};
 use api::{ApiError, Code};
 use domain::agent::AgentName;
 use domain::plan::{Goal, Situation, plan};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use crate::activity::happened;
 use crate::carry::Ctx;
 use crate::chat::{self, Replies};
 use crate::gateway::Port;
@@ -81,7 +82,7 @@ impl App {
                 json(self.profile(profile).await?)
             }
             Request::Down(_) => {
-                let outcome = self.wish(Goal::Nobody, "down".to_owned()).await?;
+                let outcome = self.instead(None, Goal::Nobody, "down".to_owned()).await?;
                 ctx.gate.person(PersonAct::Down);
                 json(outcome)
             }
@@ -137,7 +138,6 @@ impl App {
             Request::LimitDownloads(asked) => json(downloads::limit(ctx, asked.bytes_per_second).await?),
             Request::InstalledModels(_) => json(installed::list(ctx).await?),
             Request::RemoveModel(asked) => json(installed::remove(ctx, &asked).await?),
-            Request::ImportModel(asked) => json(installed::import(ctx, &asked).await?),
             Request::AssignPreview(asked) => json(assigning::preview(ctx, &asked).await?),
             Request::Assign(asked) => json(assigning::assign(ctx, &asked).await?),
             Request::FirstRun(_) => json(first_run::first_run(ctx).await?),
@@ -262,6 +262,7 @@ impl App {
                 | "bench"
                 | "search_models"
                 | "verify_model"
+                | "import_model"
         )
     }
 
@@ -292,6 +293,7 @@ impl App {
             Streamed::Bench(asked) => bench::bench(ctx, &asked, out).await,
             Streamed::SearchModels(asked) => discover::search(ctx, &asked, out).await,
             Streamed::VerifyModel(asked) => installed::verify(ctx, &asked.id, out).await,
+            Streamed::ImportModel(asked) => installed::import(ctx, &asked, out).await,
         }
     }
 
@@ -341,9 +343,22 @@ impl App {
 
     /// What the person wants awake from now on.
     async fn profile(&self, profile: String) -> Result<Outcome, ApiError> {
-        let outcome = self.wish(Goal::Profile(profile.clone()), profile).await?;
+        let outcome = self.instead(Some(&profile), Goal::Profile(profile.clone()), profile.clone()).await?;
         self.ctx.gate.person(PersonAct::Switched);
         Ok(outcome)
+    }
+
+    /// What the person chose takes the place of a profile that waits for its downloads.
+    async fn instead(&self, chosen: Option<&str>, goal: Goal, to: String) -> Result<Outcome, ApiError> {
+        // Before the switch, so that it does not come in right behind it.
+        let over = self.ctx.downloads.wait_is_over(chosen).await;
+        let outcome = self.wish(goal, to).await;
+        if !outcome.as_ref().is_ok_and(|o| o.result == OutcomeKind::Done) {
+            self.ctx.downloads.wait_again(over).await;
+        } else if let Some(words) = over.as_ref().and_then(downloads::Over::words) {
+            happened(&self.ctx, Severity::Info, None, words);
+        }
+        outcome
     }
 
     async fn wish(&self, goal: Goal, to: String) -> Result<Outcome, ApiError> {

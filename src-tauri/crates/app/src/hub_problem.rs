@@ -16,6 +16,7 @@ pub(crate) fn problem(error: &HubError) -> HubProblem {
         HubError::NotFound { .. } | HubError::BadName { .. } | HubError::TooMany { .. } => {
             (Some(Remedy::ChooseOther), None)
         }
+        HubError::Offline => (None, None),
         HubError::RateLimited { .. }
         | HubError::Unreachable { .. }
         | HubError::Strange { .. }

@@ -60,13 +60,10 @@ pub(crate) async fn read_again(ctx: &Ctx) {
     let scale = ctx.world.scale();
     let loaded = store::stack_file::load_on(&ctx.world.paths.stack_file(), scale, &here);
     let source = Arc::new(source(&loaded));
-    let problem = source.problems.first().cloned();
     let hash = loaded.hash.clone();
     let stack: Option<Arc<Stack>> = loaded.stack.ok().map(Arc::new);
-    if stack.is_some() {
-        happened(ctx, Severity::Info, None, "The stack file was read again.");
-    } else if let Some(problem) = problem {
-        happened(ctx, Severity::Failure, None, format!("The stack file does not hold: {}", problem.message));
+    if let Some((severity, words)) = news(&ctx.state.state().source, &source) {
+        happened(ctx, severity, None, words);
     }
     let holds = stack.is_some();
     let unconfirmed = store::confirm::read(&ctx.world.paths.unconfirmed_file()).map(Arc::new);
@@ -77,6 +74,18 @@ pub(crate) async fn read_again(ctx: &Ctx) {
         ctx.keys.load(&ctx.world.secrets, &ctx.state.state().stack).await;
         crate::learning::recall(ctx).await;
     }
+}
+
+/// What of a reading is worth a line. It is read again for its agents' models as well, which change what a plan counts
+/// with and nothing that was written.
+fn news(before: &StackSource, now: &StackSource) -> Option<(Severity, String)> {
+    if before.text == now.text && before.problems == now.problems {
+        return None;
+    }
+    Some(match now.problems.first() {
+        None => (Severity::Info, "The stack file was read again.".to_owned()),
+        Some(problem) => (Severity::Failure, format!("The stack file does not hold: {}", problem.message)),
+    })
 }
 
 /// Writes the shipped stack, where no file exists yet.
@@ -91,4 +100,40 @@ pub(crate) async fn save(ctx: &Ctx) -> Result<(), ApiError> {
     })?;
     read_again(ctx).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let of = |text: &str, problems: &[&str]| StackSource {
+            text: text.to_owned(),
+            problems: problems
+                .iter()
+                .map(|p| StackProblem {
+                    file: "stack.toml".to_owned(),
+                    line: None,
+                    message: (*p).to_owned(),
+                    next: String::new(),
+                })
+                .collect(),
+            ..StackSource::default()
+        };
+        let said = |before: &StackSource, now: &StackSource| news(before, now).map(|(_, words)| words);
+        let (good, other) = (of("a", &[]), of("b", &[]));
+        let (broken, worse) = (of("b", &["No port."]), of("b", &["No name."]));
+        for (before, now, words) in [
+            (&good, &good, None),
+            (&broken, &broken, None),
+            (&good, &other, Some("The stack file was read again.")),
+            (&good, &broken, Some("The stack file does not hold: No port.")),
+            (&broken, &worse, Some("The stack file does not hold: No name.")),
+            // What it lacked came without an edit: a model, say.
+            (&broken, &other, Some("The stack file was read again.")),
+        ] {
+            assert_eq!(said(before, now).as_deref(), words, "{before:?} {now:?}");
+        }
+    }
 }

@@ -78,6 +78,12 @@ impl Options {
         self.env.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 
+    /// The person wants nothing to be asked of the Hub, in the words that its own client takes for a yes.
+    pub(crate) fn hub_offline(&self) -> bool {
+        let yes = |v: &str| ["1", "true", "yes", "on"].iter().any(|y| v.trim().eq_ignore_ascii_case(y));
+        self.var("HF_HUB_OFFLINE").is_some_and(yes)
+    }
+
     pub(crate) fn machine(&self) -> Machine {
         Machine::new(self.var("ASGARD_SYSROOT").unwrap_or("/"))
     }
@@ -361,11 +367,12 @@ fn hub_access(options: &Options, paths: &Paths) -> Result<Access, StartError> {
     }
     let Some(endpoint) = endpoint else {
         let hub = models::hub::Hub::new(models::hub::PUBLIC, None).map_err(bad)?;
+        let hub = models::hub::Hub { offline: options.hub_offline(), ..hub };
         return Ok(Access::new(hub, false, options.hub_token.clone(), paths.client_token.clone()));
     };
     let hub = models::hub::Hub::mirror(endpoint, Some(domain::secret::Secret::new("any"))).map_err(bad)?;
     let clear = hub.token.is_none();
-    let hub = models::hub::Hub { token: None, ..hub };
+    let hub = models::hub::Hub { token: None, offline: options.hub_offline(), ..hub };
     Ok(Access::new(hub, clear, options.hub_token.clone(), paths.client_token.clone()))
 }
 

@@ -2,7 +2,9 @@
 //! or the beginning of one GGUF file says.
 //!
 //! Few questions on purpose, because the Hub counts them: one for the list, one for the facts. The quantisations of one
-//! GGUF repository keep the same for a token and differ in their weights alone, so one header speaks for all of them.
+//! GGUF repository are one model: layers, heads, context and the count of weights are the same in each header, and a
+//! token keeps the same in the cache. What differs is how many bytes the weights take, and that comes from each variant's
+//! own files in the list. Types of tensors are read of one file alone, and count as shares of those bytes.
 
 use domain::Bytes;
 use domain::estimate::{ModelFacts, Weights};
@@ -229,6 +231,7 @@ fn described(variant: RepoVariant, from: Option<&Facts>) -> Described {
     let bytes = Bytes(variant.weights_bytes());
     let facts = from.map(|f| {
         let mut facts = f.of.clone();
+        // Its own files' sizes, whichever file the header was read of; `parts` stays that one's and counts as shares.
         facts.weights = Weights::Exact(bytes);
         if is_gguf(&variant) {
             facts.quantization = Some(format!("GGUF {}", variant.id));

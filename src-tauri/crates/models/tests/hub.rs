@@ -147,7 +147,7 @@ async fn the_token_stays_at_the_hubs_own_host() {
 #[tokio::test]
 async fn a_hub_that_misbehaves_is_an_error_in_time() {
     let hub = catalogue().start().unwrap();
-    let http = net::verified()
+    let http = net::verified(&net::Proxies::none())
         .redirect(reqwest::redirect::Policy::none())
         .read_timeout(Duration::from_millis(300))
         .build()

@@ -4,7 +4,10 @@
 //! process, so no client depends on what another one did first; the price is that `reqwest::Client::new()` has no
 //! provider and panics, which `clippy.toml` keeps anybody from writing.
 //!
-//! No client follows the environment's proxies. Deliberately absent: HTTP/2 and cookies.
+//! A client for servers elsewhere goes through the environment's proxies ([`Proxies`]), one for this machine's own
+//! servers never. Deliberately absent: HTTP/2 and cookies.
+
+mod proxies;
 
 use std::sync::Arc;
 
@@ -13,15 +16,18 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
+pub use proxies::{BadProxy, Proxies};
+
 /// For this machine's own servers: agents, engines, the gateway. It trusts no certificate, so `https` fails in the
-/// handshake, and nothing is read from the disk to make it.
+/// handshake, and nothing is read from the disk to make it. No proxy of the environment's is asked, ever.
 pub fn plain() -> ClientBuilder {
     with(nobody(&provider()))
 }
 
 /// For servers elsewhere: their certificates are checked against those that the system trusts, an administrator's own
-/// included. Where the system has none at all, `https` fails in the handshake and `http` works.
-pub fn verified() -> ClientBuilder {
+/// included. Where the system has none at all, `https` fails in the handshake and `http` works. It goes through
+/// `proxies`, but for what is on this machine.
+pub fn verified(proxies: &Proxies) -> ClientBuilder {
     let provider = provider();
     let config = Verifier::new(Arc::clone(&provider)).ok().and_then(|verifier| {
         let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -30,7 +36,7 @@ pub fn verified() -> ClientBuilder {
         let checked = versions.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         Some(checked.with_no_client_auth())
     });
-    with(config.or_else(|| nobody(&provider)))
+    proxies.on(with(config.or_else(|| nobody(&provider))))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -84,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_clients_are_made_without_a_provider_for_the_process() {
-        for builder in [super::plain(), super::verified()] {
+        for builder in [super::plain(), super::verified(&super::Proxies::none())] {
             let client = builder.build().unwrap();
             let (sent, answer) = first_bytes(client.clone(), "http").await;
             assert!(sent.starts_with(b"GET / HTTP/1.1"));

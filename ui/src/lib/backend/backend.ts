@@ -1,6 +1,6 @@
 // What the pages ask for, whatever window they are in. The controller owns every state; nothing here keeps any.
 
-import type { ApiError, Calls, ExportRequestsRequest, GatewayPatch, GatewayView, Imported, ImportKind, InstalledModel, Neighbours, PictureRequest, Streams, ToolRequest, ToolWritten } from "./types";
+import type { ApiError, Calls, ExportRequestsRequest, GatewayPatch, GatewayView, Imported, ImportKind, ImportProgress, InstalledModel, Neighbours, PictureRequest, Streams, ToolRequest, ToolWritten } from "./types";
 
 export type Command = keyof Calls;
 export type StreamCommand = keyof Streams;
@@ -38,7 +38,7 @@ export interface Dialogs {
   /** Writes the record of requests where the person says: the file's path, or null when the dialog was closed. */
   saveRequests(request: ExportRequestsRequest): Promise<string | null>;
   /** Opens the desktop's file dialog and takes the GGUF file or folder into the cache; null when it was closed. */
-  importModel(): Promise<InstalledModel | null>;
+  importModel(onProgress: (progress: ImportProgress) => void): Promise<InstalledModel | null>;
   /** Shows an installed model's folder in the file manager. */
   openModelFolder(id: string): Promise<boolean>;
   /** Opens a page of the Hub in the browser, once the person has seen its address natively; false: the person said no. */

@@ -2,7 +2,7 @@
 
 import { Channel, invoke } from "@tauri-apps/api/core";
 import { asApiError, type Answer, type Backend, type OpenStream, type StreamMessage } from "./backend";
-import type { GatewayView, Imported, InstalledModel, Neighbours, ToolWritten } from "./types";
+import type { GatewayView, Imported, ImportProgress, InstalledModel, Neighbours, ToolWritten } from "./types";
 
 export function tauriBackend(): Backend {
   return {
@@ -63,7 +63,11 @@ export function tauriBackend(): Backend {
       gatewayListen: (listen) => invoke<GatewayView | null>("dialog_gateway_listen", { listen }).catch(rethrow),
       writeTool: (request) => invoke<ToolWritten | null>("dialog_write_tool", { request }).catch(rethrow),
       saveRequests: (request) => invoke<string | null>("dialog_save_requests", { request }).catch(rethrow),
-      importModel: () => invoke<InstalledModel | null>("dialog_import_model").catch(rethrow),
+      importModel: (onProgress) => {
+        const told = new Channel<ImportProgress>();
+        told.onmessage = onProgress;
+        return invoke<InstalledModel | null>("dialog_import_model", { told }).catch(rethrow);
+      },
       openModelFolder: (id) => invoke<boolean>("dialog_open_model_folder", { id }).catch(rethrow),
       openPage: (url) => invoke<boolean>("dialog_open_page", { url }).catch(rethrow),
     },

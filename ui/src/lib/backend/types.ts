@@ -690,6 +690,12 @@ path: string,
  */
 repo: string | null, };
 
+export type ImportProgress = { 
+/**
+ * Read at the moment, as it will be called in the repository.
+ */
+file: string, done_bytes: number, total_bytes: number, model: InstalledModel | null, };
+
 export type AssignRequest = { 
 /**
  * Of the stack file's text that the choice was made on.
@@ -1844,7 +1850,6 @@ export interface Calls {
   limit_downloads: [DownloadLimitRequest, Downloads];
   installed_models: [Nothing, InstalledModels];
   remove_model: [RemoveModelRequest, RemovedModel];
-  import_model: [ImportModelRequest, InstalledModel];
   assign_preview: [AssignRequest, AssignPreview];
   assign: [AssignRequest, Edited];
   first_run: [Nothing, FirstRun];
@@ -1911,4 +1916,5 @@ export interface Streams {
   bench: [BenchRequest, BenchLine];
   search_models: [SearchRequest, SearchChunk];
   verify_model: [InstalledRequest, VerifyProgress];
+  import_model: [ImportModelRequest, ImportProgress];
 }

@@ -123,3 +123,13 @@ pub struct ImportModelRequest {
     /// "organisation/name" under which it is to be found; made from the file's name where null.
     pub repo: Option<String>,
 }
+
+/// While it is read, a chunk at most four times a second; the last has the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ImportProgress {
+    /// Read at the moment, as it will be called in the repository.
+    pub file: String,
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    pub model: Option<InstalledModel>,
+}

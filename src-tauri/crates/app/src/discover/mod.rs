@@ -104,9 +104,12 @@ async fn described_on(
     let looked = async { look(hub, memory, hub.info(repo, "main").await?).await };
     let looked = match looked.await {
         Ok(looked) => looked,
-        Err(HubError::NotFound { .. } | HubError::Unreachable { .. } | HubError::NeedsToken { .. }) => {
-            return Err(absent);
-        }
+        Err(
+            HubError::NotFound { .. }
+            | HubError::Unreachable { .. }
+            | HubError::NeedsToken { .. }
+            | HubError::Offline,
+        ) => return Err(absent),
         Err(error) => return Err(api_error(&error)),
     };
     let wanted = |d: &&models::remote::Described| match &file {

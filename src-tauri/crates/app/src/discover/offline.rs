@@ -40,15 +40,12 @@ pub async fn offline_search(
     super::search_on(&hub, &ground(options), &Memory::default(), asked, &out).await
 }
 
-/// As the controller does: see [`super::described`]. Not where the person has said that nothing is to be asked.
+/// As the controller does: see [`super::described`].
 pub(crate) async fn described(
     options: &Options,
     model: &str,
     absent: ApiError,
 ) -> Result<models::Described, ApiError> {
-    if options.var("HF_HUB_OFFLINE").is_some_and(|v| matches!(v, "1" | "true" | "TRUE" | "yes" | "on")) {
-        return Err(absent);
-    }
     let hub = hub(options).await?;
     super::described_on(&hub, &Memory::default(), model, absent).await
 }
@@ -72,11 +69,12 @@ async fn hub(options: &Options) -> Result<Hub, ApiError> {
         Some(token) => Some(token),
         None => client_token(options),
     };
-    match options.var("HF_ENDPOINT") {
+    let hub = match options.var("HF_ENDPOINT") {
         Some(endpoint) => Hub::mirror(endpoint, token),
         None => Hub::new(PUBLIC, token),
-    }
-    .map_err(|e| ApiError::new(Code::Usage, e.to_string(), e.next()))
+    };
+    hub.map(|hub| Hub { offline: options.hub_offline(), ..hub })
+        .map_err(|e| ApiError::new(Code::Usage, e.to_string(), e.next()))
 }
 
 /// What the Hub's own client keeps.

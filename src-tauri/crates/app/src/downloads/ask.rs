@@ -1,12 +1,12 @@
 //! What a person asks of the line.
 
-use std::collections::BTreeSet;
-
 use api::shapes::downloads::{Download, DownloadDetail, Downloads, PullRequest, Remedy};
 use api::shapes::hub::HubProblem;
 use api::{ApiError, Code};
 use domain::download::queue::{Again, End, Event, Id, Phase};
 use jiff::Timestamp;
+
+use models::hub::HubError;
 
 use super::ends;
 use super::line::Line;
@@ -82,6 +82,11 @@ impl Line {
         let id = match looked {
             Ok(found) => self.take_up(asked, found).await?,
             Err(Nothing::Refused(problem)) => return Err(refused(problem)),
+            // It would wait for ever; but what is here whole needs no Hub.
+            Err(Nothing::Hub(error @ HubError::Offline)) => match self.whole(&asked).await {
+                Some(id) => id,
+                None => return Err(hub_problem::api_error(&error)),
+            },
             Err(Nothing::Hub(error)) => {
                 let ending = ends::of_look_up(&Nothing::Hub(error.clone()));
                 match (ending.end, ending.problem) {
@@ -142,17 +147,8 @@ impl Line {
 
     /// The Hub cannot be asked now. What is here whole needs no Hub; all else waits for it.
     async fn later(&self, asked: Asked, again: Again, problem: Option<HubProblem>) -> Id {
-        let (source, ask) = (self.inner.source.clone(), asked.clone());
-        let at_hand = tokio::task::spawn_blocking(move || source.at_hand(&ask)).await.ok().flatten();
-        if let Some(found) = at_hand {
-            return match self.same(&asked, Some(&found)) {
-                Some((id, Phase::Done)) => id,
-                Some((id, _)) => {
-                    self.apply(Event::Resume(Some(id)));
-                    id
-                }
-                None => self.done(asked, found),
-            };
+        if let Some(id) = self.whole(&asked).await {
+            return id;
         }
         if let Some((id, _)) = self.same(&asked, None).filter(|(_, phase)| *phase != Phase::Done) {
             self.apply(Event::Resume(Some(id)));
@@ -163,6 +159,20 @@ impl Line {
             self.apply(Event::Asked(wait));
         }
         self.add(asked, None, Phase::Queued, |item| item.problem = problem)
+    }
+
+    /// What is here whole, without the network.
+    async fn whole(&self, asked: &Asked) -> Option<Id> {
+        let (source, ask) = (self.inner.source.clone(), asked.clone());
+        let found = tokio::task::spawn_blocking(move || source.at_hand(&ask)).await.ok().flatten()?;
+        Some(match self.same(asked, Some(&found)) {
+            Some((id, Phase::Done)) => id,
+            Some((id, _)) => {
+                self.apply(Event::Resume(Some(id)));
+                id
+            }
+            None => self.done(asked.clone(), found),
+        })
     }
 
     fn done(&self, asked: Asked, found: Found) -> Id {
@@ -290,13 +300,6 @@ impl Line {
         for id in failed {
             self.apply(Event::Resume(Some(id)));
         }
-    }
-
-    /// Repositories with a download that has not ended well.
-    pub(crate) fn unfinished(&self) -> BTreeSet<String> {
-        let desk = self.desk();
-        let open = desk.items.values().filter(|i| desk.queue.phase(i.id) != Some(Phase::Done));
-        open.map(|i| i.asked.repo.clone()).collect()
     }
 }
 

@@ -55,8 +55,6 @@ pub(super) fn of_fetch(error: &FetchError) -> Ending {
             failed(Remedy::ChooseOther)
         }
         FetchError::Changed { .. } => Ending { list_again: true, ..failed(Remedy::TryAgain) },
-        // It lets go sooner or later, and then the file is there or is fetched here.
-        FetchError::InUse { .. } => Ending { end: End::Again(Again::Network), ..failed(Remedy::TryAgain) },
         FetchError::NotWritable { owner: None, .. } | FetchError::Damaged { .. } | FetchError::Io { .. } => {
             failed(Remedy::TryAgain)
         }

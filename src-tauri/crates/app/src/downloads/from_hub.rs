@@ -8,7 +8,7 @@ use api::shapes::downloads::Remedy;
 use api::shapes::hub::HubProblem;
 use async_trait::async_trait;
 use models::download::{self, FetchError, Fetched, Partial, Progress, RateLimit, Wanted};
-use models::hub::{Hash, RepoFile, Tree};
+use models::hub::{Hash, HubError, RepoFile, Tree};
 use models::variants::{NotChosen, files_for};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,9 @@ impl Source for FromHub {
         cancel: CancellationToken,
     ) -> Result<Fetched, FetchError> {
         let hub = crate::account::hub_of(&self.world).await;
+        if hub.offline {
+            return Err(FetchError::Hub(HubError::Offline));
+        }
         download::fetch(&hub, self.hub_folder(), &wanted, rate, progress, cancel).await
     }
 

@@ -34,6 +34,8 @@ pub(crate) enum Told {
     Happened(Severity, String),
     /// All files of a repository are here.
     Arrived(String),
+    /// A download goes on no more by itself.
+    Failed { repo: String, title: String },
 }
 
 /// Clones are the same line.
@@ -265,6 +267,7 @@ impl Line {
                         if problem.next.is_empty() { words } else { format!("{words} {}", problem.next) };
                     self.tell(Told::Happened(Severity::Failure, words));
                 }
+                self.tell(Told::Failed { repo: item.asked.repo.clone(), title: item.title.clone() });
             }
             _ => {}
         }

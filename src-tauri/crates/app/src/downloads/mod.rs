@@ -31,7 +31,7 @@ use crate::telemetry::Lookers;
 
 pub(crate) use from_hub::FromHub;
 pub(crate) use line::{Line, Told};
-pub(crate) use then_start::then_start;
+pub(crate) use then_start::{Over, then_start};
 
 /// How long partial files stay that nobody took up again, in days.
 const PARTIAL_DAYS: u32 = 30;
@@ -115,15 +115,15 @@ pub(crate) async fn run(ctx: Ctx, told: mpsc::UnboundedReceiver<Told>, lookers: 
 async fn recall(ctx: &Ctx) {
     let kept = ctx.world.database(|db| {
         let setting = |key| db.setting(key).ok().flatten();
-        (setting(LIMIT), setting(KEEP_DAYS), setting(then_start::KEPT))
+        (setting(LIMIT), setting(KEEP_DAYS))
     });
-    if let Some((limit, days, then_start)) = kept.await {
+    if let Some((limit, days)) = kept.await {
         ctx.downloads.limit(limit.and_then(|v| v.as_u64()));
         let mut desk = ctx.downloads.desk();
         desk.partial_days =
             days.and_then(|v| v.as_u64()).and_then(|d| u32::try_from(d).ok()).unwrap_or(PARTIAL_DAYS).max(1);
-        desk.then_start = then_start.and_then(|v| v.as_str().map(str::to_owned));
     }
+    ctx.downloads.recall_wait().await;
     ctx.downloads.recall().await;
 }
 

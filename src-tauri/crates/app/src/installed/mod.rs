@@ -6,6 +6,8 @@
 mod offline;
 mod shape;
 mod shelf;
+#[cfg(test)]
+mod tests;
 mod users;
 mod watch;
 
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use api::shapes::downloads::DownloadState;
 use api::shapes::installed::{
-    ImportModelRequest, InstalledModel, InstalledModels, RemoveModelRequest, RemovedModel, VerifyProgress,
+    ImportModelRequest, ImportProgress, InstalledModel, InstalledModels, RemoveModelRequest, RemovedModel,
+    VerifyProgress,
 };
 use api::{ApiError, Code};
 use jiff::Timestamp;
@@ -196,14 +199,46 @@ fn carry_out(
     }
 }
 
-pub(crate) async fn import(ctx: &Ctx, asked: &ImportModelRequest) -> Result<InstalledModel, ApiError> {
-    let (hub, asked) = (ctx.world.paths.hub.clone(), asked.clone());
-    let imported = tokio::task::spawn_blocking(move || bring(&hub, &asked, &mut |_| true))
-        .await
-        .map_err(|_| broken())??;
+/// Tells of its progress, then of the model. It ends when nobody listens any more, and leaves nothing then.
+pub(crate) async fn import(
+    ctx: &Ctx,
+    asked: &ImportModelRequest,
+    out: mpsc::Sender<Value>,
+) -> Result<(), ApiError> {
+    let (hub, asked, to) = (ctx.world.paths.hub.clone(), asked.clone(), out.clone());
+    let brought = tokio::task::spawn_blocking(move || {
+        let mut last = Hashing::default();
+        let imported = bring(&hub, &asked, &mut teller(&to, &mut last))?;
+        Ok::<_, ApiError>((imported, last))
+    });
+    let (imported, last) = brought.await.map_err(|_| broken())??;
     changed(ctx).await;
-    let all = list(ctx).await?;
-    found(all, &imported)
+    let model = found(list(ctx).await?, &imported)?;
+    let done = ImportProgress { model: Some(model), ..import_progress(&last) };
+    if let Ok(chunk) = serde_json::to_value(done) {
+        let _ = out.send(chunk).await;
+    }
+    Ok(())
+}
+
+/// Hears of every piece, tells of some, and says no as soon as nobody listens.
+fn teller<'a>(out: &'a mpsc::Sender<Value>, last: &'a mut Hashing) -> impl FnMut(&Hashing) -> bool + 'a {
+    let mut told: Option<Instant> = None;
+    move |at: &Hashing| {
+        at.clone_into(last);
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            if let Ok(chunk) = serde_json::to_value(import_progress(at)) {
+                // One that is not taken in time is not missed: nobody's slowness holds the copying up.
+                let _ = out.try_send(chunk);
+            }
+        }
+        !out.is_closed()
+    }
+}
+
+fn import_progress(at: &Hashing) -> ImportProgress {
+    ImportProgress { file: at.file.clone(), done_bytes: at.done, total_bytes: at.total, model: None }
 }
 
 fn bring(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cache::quoted;
 use crate::hub::HubError;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +33,6 @@ pub enum FetchError {
     /// The Hub gives something else than it listed.
     #[error("{file} is not the file that the Hub listed ({why}).")]
     Changed { file: String, why: String },
-    /// Another program holds the lock of a file, and did not let go of it.
-    #[error("Another program is fetching {file}.")]
-    InUse { file: String },
     #[error("The download was cancelled.")]
     Cancelled,
     #[error("{} failed ({why}).", path.display())]
@@ -51,8 +49,8 @@ impl FetchError {
                 gb(needed.saturating_sub(*free))
             ),
             Self::NotWritable { path, owner: Some(0), .. } => format!(
-                "A container has made it as root. Give it back: sudo chown -R $(id -u):$(id -g) '{}'",
-                path.display()
+                "A container has made it as root. Give it back: sudo chown -R $(id -u):$(id -g) {}",
+                quoted(&path.to_string_lossy())
             ),
             Self::NotWritable { path, .. } => {
                 format!("Make {} writable, or set HF_HUB_CACHE to a folder that is.", path.display())
@@ -66,7 +64,6 @@ impl FetchError {
             }
             Self::HostilePath { .. } | Self::Clash { .. } => "Choose another repository.".to_owned(),
             Self::Changed { .. } => "Start the download anew, so that the list is read again.".to_owned(),
-            Self::InUse { .. } => "Wait until it is done, then try again.".to_owned(),
             Self::Cancelled => String::new(),
             Self::Io { .. } => "Look at the disk, then try again: what has arrived is kept.".to_owned(),
         }
@@ -79,5 +76,20 @@ fn gb(bytes: u64) -> String {
         0..10_000_000 => format!("{:.1}\u{a0}MB", bytes as f64 / 1e6),
         10_000_000..1_000_000_000 => format!("{:.0}\u{a0}MB", bytes as f64 / 1e6),
         _ => format!("{:.1}\u{a0}GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_copied_into_a_shell_is_one_word_there() {
+        let next = |path: &str| {
+            FetchError::NotWritable { path: path.into(), why: "denied".into(), owner: Some(0) }.next()
+        };
+        assert!(next("/home/me/hub").ends_with("$(id -u):$(id -g) /home/me/hub"), "{}", next("/home/me/hub"));
+        let hostile = next("/home/it's here; rm -rf ~");
+        assert!(hostile.ends_with(r"'/home/it'\''s here; rm -rf ~'"), "{hostile}");
     }
 }

@@ -78,6 +78,9 @@ impl Hub {
         stay: Stay,
         asked: Asked<'_>,
     ) -> Result<Response, HubError> {
+        if self.offline {
+            return Err(HubError::Offline);
+        }
         let mut url = url;
         for _ in 0..=MOST_REDIRECTS {
             let mut request =

@@ -25,6 +25,8 @@ pub enum BadEndpoint {
     UserInfo,
     #[error("{0} is not on this machine, and http to it can be read and changed on the way.")]
     Clear(String),
+    #[error("{0} names no proxy that could be used.")]
+    Proxy(String),
     #[error("The HTTP client could not be made: {0}.")]
     Client(String),
 }
@@ -37,6 +39,7 @@ impl BadEndpoint {
             }
             Self::UserInfo => "Take them out of HF_ENDPOINT, and add a token instead.",
             Self::Clear(_) => "Use https.",
+            Self::Proxy(_) => "Set it to an address like http://proxy.example:3128, or take it away.",
             Self::Client(_) => {
                 "Restart Asgard; if it happens again, the machine is out of memory or of open files."
             }
@@ -108,7 +111,8 @@ pub(crate) fn shown_host(url: &Url) -> String {
 }
 
 fn make(url: &Url, token: Option<Secret>) -> Result<Hub, BadEndpoint> {
-    let http = net::verified()
+    let proxies = net::Proxies::of_environment().map_err(|bad| BadEndpoint::Proxy(bad.variable))?;
+    let http = net::verified(&proxies)
         .redirect(Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
@@ -118,7 +122,7 @@ fn make(url: &Url, token: Option<Secret>) -> Result<Hub, BadEndpoint> {
         .build()
         .map_err(|e| BadEndpoint::Client(e.to_string()))?;
     let endpoint = url.as_str().trim_end_matches('/').to_owned();
-    Ok(Hub { endpoint, token: token.filter(|t| !t.is_empty()), http })
+    Ok(Hub { endpoint, token: token.filter(|t| !t.is_empty()), http, offline: false })
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ pub enum HubError {
     TooMany { repo: String },
     #[error("The Hub asks to wait {seconds} s.")]
     RateLimited { seconds: u64 },
+    /// The person wants nothing to be asked.
+    #[error("HF_HUB_OFFLINE is set, so nothing is asked of the Hub.")]
+    Offline,
     /// It could not be reached, or it fell silent: it may be tried again.
     #[error("{host} cannot be reached ({why}).")]
     Unreachable { host: String, why: String },
@@ -66,6 +69,7 @@ impl HubError {
             Self::BadName { .. } => "Write it as on the Hub, \"organisation/name\".",
             Self::TooMany { .. } => "Choose another model.",
             Self::RateLimited { .. } => "It goes on by itself; an account's token allows more.",
+            Self::Offline => "Take HF_HUB_OFFLINE out of the environment, and start Asgard again.",
             Self::Unreachable { .. } => "Check the network, then try again.",
             Self::Strange { .. } => {
                 "Sign in to the network if it asks for that, or check HF_ENDPOINT, then try again."

@@ -36,8 +36,10 @@ pub struct Hub {
     pub endpoint: String,
     /// Sent to the endpoint's own host and port alone, never along a redirect that leaves it.
     pub token: Option<Secret>,
-    /// Follows no redirect, has no cookie and no proxy of its own.
+    /// Follows no redirect and has no cookie. Goes through the environment's proxies, but not to this machine.
     pub http: reqwest::Client,
+    /// Nothing is asked of it: every question is answered with [`HubError::Offline`].
+    pub offline: bool,
 }
 
 /// One file of a repository at a commit.

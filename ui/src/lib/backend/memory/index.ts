@@ -175,7 +175,11 @@ export function memoryBackend(): Backend {
       gatewayListen: (listen) => Promise.resolve().then(() => controller.told(controller.gateway.change({ ...NO_CHANGE, listen }))),
       writeTool: (request) => Promise.resolve(controller.tools.write(request)),
       saveRequests: ({ format }) => Promise.resolve(`/home/you/asgard-requests.${format}`),
-      importModel: () => Promise.resolve(controller.told(controller.models.import())),
+      importModel: async (onProgress) => {
+        onProgress({ file: "model.gguf", done_bytes: 2_100_000_000, total_bytes: 5_000_000_000, model: null });
+        await pause(4 * STEP);
+        return controller.told(controller.models.import());
+      },
       openModelFolder: (id) => {
         document.documentElement.dataset["opened"] = controller.models.model(id).path;
         return Promise.resolve(true);

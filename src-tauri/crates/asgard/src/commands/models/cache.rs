@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use api::client::Client;
 use api::shapes::installed::{
-    ImportModelRequest, InstalledModel, InstalledModels, RemoveModelRequest, RemovedModel, VerifyProgress,
+    ImportModelRequest, ImportProgress, InstalledModel, InstalledModels, RemoveModelRequest, RemovedModel,
+    VerifyProgress,
 };
 use api::{ApiError, Code};
 use serde_json::{Value, json};
@@ -228,10 +229,7 @@ pub(super) async fn import(screen: Screen, path: &Path, name: Option<String>) ->
     })?;
     let request = ImportModelRequest { path, repo: name };
     let model: InstalledModel = match super::controller().await? {
-        Some(client) => {
-            screen.aside("Importing: every byte is read once.");
-            crate::commands::read(&client.call_value("import_model", super::as_document(&request)?).await?)?
-        }
+        Some(client) => import_there(screen, &client, &request).await?,
         None => import_here(screen, request).await?,
     };
     screen.document(&model);
@@ -241,6 +239,34 @@ pub(super) async fn import(screen: Screen, path: &Path, name: Option<String>) ->
         size(model.held_bytes.saturating_add(model.shared_bytes))
     ));
     Ok(Answer::Yes)
+}
+
+async fn import_there(
+    screen: Screen,
+    client: &Client,
+    request: &ImportModelRequest,
+) -> Result<InstalledModel, ApiError> {
+    let mut chunks = client.open("import_model", super::as_document(request)?)?;
+    let mut interrupts = super::super::interrupts()?;
+    let mut bars = Bars::new(screen);
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk?,
+            // The controller hears that nobody listens, and cleans up.
+            _ = interrupts.recv() => return Err(ended()),
+        };
+        let progress: ImportProgress = crate::commands::read(&chunk.ok_or_else(ended)?)?;
+        if let Some(model) = progress.model {
+            bars.end();
+            return Ok(model);
+        }
+        show_import(&mut bars, &request.path, progress.done_bytes, progress.total_bytes);
+    }
+}
+
+/// With `--json` there is one document, the model.
+fn show_import(bars: &mut Bars, path: &str, done: u64, total: u64) {
+    bars.show(&Step { name: path.to_owned(), done, total: Some(total), ..Step::default() }, &[]);
 }
 
 async fn import_here(screen: Screen, request: ImportModelRequest) -> Result<InstalledModel, ApiError> {
@@ -268,8 +294,7 @@ async fn import_here(screen: Screen, request: ImportModelRequest) -> Result<Inst
         tokio::select! {
             done = &mut work => return done.map_err(|_| ended())?,
             Some((done, total)) = heard.recv() => {
-                let step = Step { name: name.clone(), done, total: Some(total), ..Step::default() };
-                bars.show(&step, &[]);
+                show_import(&mut bars, &name, done, total);
             }
             // It cleans up, and its answer says that it was ended.
             _ = interrupts.recv() => stop.store(true, Ordering::Relaxed),

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha1::{Digest as _, Sha1};
 
@@ -19,6 +20,8 @@ use super::scan::is_folder;
 use super::verify::{Hashing, hex};
 use super::{OURS, size};
 use source::Source;
+
+static IMPORTS: AtomicU64 = AtomicU64::new(0);
 
 /// Where an import without a name goes.
 const OWNER: &str = "imported";
@@ -107,7 +110,9 @@ pub fn import(
         return Err(ImportError::Taken(repo));
     }
     let main = small_file(&folder.join("refs/main")).map(|text| text.trim().to_owned());
-    let work = folder.join(OURS).join(format!("import-{}", std::process::id()));
+    // Two may be under way at once, in this process too.
+    let number = IMPORTS.fetch_add(1, Ordering::Relaxed);
+    let work = folder.join(OURS).join(format!("import-{}-{number}", std::process::id()));
     let done = work_in(&folder, &work, &source, tell).and_then(|(commit, links, copied)| {
         if name.is_some() && main.as_ref().is_some_and(|main| is_commit(main) && *main != commit) {
             return Err(ImportError::Taken(repo.clone()));
