@@ -6,6 +6,8 @@
 
 use reqwest::{ClientBuilder, NoProxy, Proxy, Url};
 
+type Make = fn(Url) -> reqwest::Result<Proxy>;
+
 /// What is on this machine, in the words of `NO_PROXY`.
 const HERE: &str = "localhost,127.0.0.0/8,::1";
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -48,7 +50,6 @@ impl Proxies {
             return Ok(Self::none());
         }
         let no_proxy = NoProxy::from_string(&format!("{left_out},{HERE}"));
-        type Make = fn(Url) -> reqwest::Result<Proxy>;
         let wanted: [([&'static str; 2], Make); 3] = [
             (["https_proxy", "HTTPS_PROXY"], Proxy::https),
             (["http_proxy", "HTTP_PROXY"], Proxy::http),
