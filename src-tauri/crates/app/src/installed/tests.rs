@@ -36,12 +36,22 @@ fn it_tells_how_far_it_is_while_it_hashes() {
 fn when_nobody_listens_it_ends_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (hub, asked) = (folder.path().join("hub"), model(folder.path(), 3 << 20));
-    let (to, heard) = mpsc::channel(1);
-    drop(heard);
-    let error = bring(&hub, &asked, &mut teller(&to, &mut Hashing::default())).unwrap_err();
-    assert_eq!(error.code, Code::Cancelled);
-    let left: Vec<_> = std::fs::read_dir(&hub).unwrap().flatten().map(|e| e.path()).collect();
-    assert!(left.is_empty(), "{left:?}");
+    // In the first file, or in the middle of the second.
+    for after in [0_u64, 1 << 20] {
+        let (to, heard) = mpsc::channel(1);
+        let (mut heard, mut last) = (Some(heard), Hashing::default());
+        let mut tell = teller(&to, &mut last);
+        let mut tell = |at: &Hashing| {
+            if at.done > after {
+                heard = None;
+            }
+            tell(at)
+        };
+        let error = bring(&hub, &asked, &mut tell).unwrap_err();
+        assert_eq!(error.code, Code::Cancelled);
+        let left: Vec<_> = std::fs::read_dir(&hub).unwrap().flatten().map(|e| e.path()).collect();
+        assert!(left.is_empty(), "{after}: {left:?}");
+    }
     // A face that is slow holds nothing up, and is still there.
     let (to, _heard) = mpsc::channel(1);
     bring(&hub, &asked, &mut teller(&to, &mut Hashing::default())).unwrap();

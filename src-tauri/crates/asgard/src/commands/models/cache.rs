@@ -253,15 +253,20 @@ async fn import_there(
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk?,
             // The controller hears that nobody listens, and cleans up.
-            _ = interrupts.recv() => return Err(ended()),
+            _ = interrupts.recv() => return Err(import_ended()),
         };
-        let progress: ImportProgress = crate::commands::read(&chunk.ok_or_else(ended)?)?;
+        let progress: ImportProgress = crate::commands::read(&chunk.ok_or_else(import_ended)?)?;
         if let Some(model) = progress.model {
             bars.end();
             return Ok(model);
         }
         show_import(&mut bars, &request.path, progress.done_bytes, progress.total_bytes);
     }
+}
+
+fn import_ended() -> ApiError {
+    let next = "What was copied is taken away again. Start it again; it begins anew.";
+    ApiError::new(Code::Cancelled, "The import ended before its end.", next)
 }
 
 /// With `--json` there is one document, the model.
@@ -292,7 +297,7 @@ async fn import_here(screen: Screen, request: ImportModelRequest) -> Result<Inst
     let mut bars = Bars::new(screen);
     loop {
         tokio::select! {
-            done = &mut work => return done.map_err(|_| ended())?,
+            done = &mut work => return done.map_err(|_| import_ended())?,
             Some((done, total)) = heard.recv() => {
                 show_import(&mut bars, &name, done, total);
             }

@@ -142,19 +142,22 @@ fn work_in(
     }
     let mut at = Hashing { total: source.files.iter().map(|f| f.bytes).sum(), ..Hashing::default() };
     bring::room(folder, source)?;
-    let (mut links, mut copied) = (Vec::new(), 0);
-    for file in &source.files {
+    let (mut links, mut contents, mut copied) = (Vec::new(), Vec::new(), 0);
+    for (number, file) in source.files.iter().enumerate() {
         file.inside.clone_into(&mut at.file);
-        let there = work.join("content");
+        let there = work.join(format!("content-{number}"));
         let brought = bring::bring(file, &there, &mut at, tell)?;
         copied += brought.copied;
-        let blob = folder.join("blobs").join(&brought.sha256);
+        contents.push((there, folder.join("blobs").join(&brought.sha256)));
+        links.push((file.inside.clone(), brought.sha256));
+    }
+    // Only when all of them are there: one that is ended before leaves no blob that nothing leads to.
+    for (there, blob) in contents {
         if blob.exists() {
             fs::remove_file(&there).map_err(|e| failed(&there, &e))?;
         } else {
             fs::rename(&there, &blob).map_err(|e| failed(&blob, &e))?;
         }
-        links.push((file.inside.clone(), brought.sha256));
     }
     Ok((commit_of(&links), links, copied))
 }
