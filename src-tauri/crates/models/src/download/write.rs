@@ -6,8 +6,8 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -56,21 +56,30 @@ impl Broken {
 pub(crate) struct Writer {
     orders: mpsc::UnboundedSender<Order>,
     room: Arc<Semaphore>,
+    /// Why nothing is written any more: nobody is to go on receiving for a disk that is full.
+    broken: Arc<OnceLock<Broken>>,
 }
 
 impl Writer {
     /// `follow` is told of what has landed.
     pub(crate) fn start(follow: std_mpsc::Sender<Follow>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
-        thread::Builder::new().name("download-write".to_owned()).spawn(move || run(inbox, &follow))?;
-        Ok(Self { orders, room: Arc::new(Semaphore::new(ROOM as usize)) })
+        let broken = Arc::new(OnceLock::new());
+        let shared = broken.clone();
+        thread::Builder::new()
+            .name("download-write".to_owned())
+            .spawn(move || run(inbox, &follow, &shared))?;
+        Ok(Self { orders, room: Arc::new(Semaphore::new(ROOM as usize)), broken })
     }
 
-    /// Waits until there is room.
+    /// Waits until there is room. An error where an earlier write failed, of whatever part.
     pub(crate) async fn write(&self, part: &Arc<Part>, at: u64, bytes: Bytes) -> Result<(), Broken> {
         let gone = || Broken { path: part.path.clone(), errno: None, why: "writing has stopped".to_owned() };
         let permits = u32::try_from(bytes.len().div_ceil(1024)).unwrap_or(ROOM).clamp(1, ROOM);
         let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| gone())?;
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.clone());
+        }
         self.orders.send(Order::Write { part: part.clone(), at, bytes, _room: room }).map_err(|_| gone())
     }
 
@@ -83,8 +92,11 @@ impl Writer {
     }
 }
 
-fn run(mut inbox: mpsc::UnboundedReceiver<Order>, follow: &std_mpsc::Sender<Follow>) {
-    let mut broken: Option<Broken> = None;
+fn run(
+    mut inbox: mpsc::UnboundedReceiver<Order>,
+    follow: &std_mpsc::Sender<Follow>,
+    broken: &OnceLock<Broken>,
+) {
     let mut landed: Vec<(Arc<Part>, Vec<Span>)> = Vec::new();
     while let Some(first) = inbox.blocking_recv() {
         let mut marks = Vec::new();
@@ -92,10 +104,12 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Order>, follow: &std_mpsc::Sender<Foll
         let mut count = 0;
         while let Some(order) = next.take() {
             match order {
-                Order::Write { part, at, bytes, .. } if broken.is_none() => {
+                Order::Write { part, at, bytes, .. } if broken.get().is_none() => {
                     match write(&part.data, at, &bytes) {
                         Ok(()) => add(&mut landed, &part, Span::new(at, at + bytes.len() as u64)),
-                        Err(e) => broken = Some(Broken::of(&part.path, &e)),
+                        Err(e) => {
+                            broken.get_or_init(|| Broken::of(&part.path, &e));
+                        }
                     }
                 }
                 Order::Write { .. } => {}
@@ -108,13 +122,13 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Order>, follow: &std_mpsc::Sender<Foll
         }
         for (part, spans) in landed.drain(..) {
             if let Err(e) = part.claim(&spans) {
-                broken.get_or_insert_with(|| Broken::of(&part.path, &e));
+                broken.get_or_init(|| Broken::of(&part.path, &e));
             }
         }
         // Who follows may be gone at the end; then nobody needs to be told.
         let _ = follow.send(Follow::Look);
         for done in marks {
-            let _ = done.send(broken.clone().map_or(Ok(()), Err));
+            let _ = done.send(broken.get().cloned().map_or(Ok(()), Err));
         }
     }
 }

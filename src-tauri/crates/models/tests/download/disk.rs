@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use models::download::{FetchError, Progress};
 use tokio::sync::watch;
@@ -48,6 +49,31 @@ async fn what_does_not_fit_is_refused_before_the_first_byte() {
     disk.again("remount,size=16m");
     play.fetch().await.unwrap();
     play.assert_complete();
+}
+
+/// Nothing goes on arriving for a disk that takes nothing: all connections end with the first write that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_ends_all_connections() {
+    let mut play = Play::of(&[("w.safetensors", seeded(12_000_000))], |hub| rehearsal::hub::Hub {
+        pace: Some(250_000),
+        ..hub
+    });
+    // So that nobody looks at the disk before a write fails.
+    play.tuning.flush = Duration::from_secs(120);
+    let Some(disk) = Disk::new(play.cache.path(), "size=16m") else { return };
+    let progress = watch::Sender::new(Progress::default());
+    let mut seen = progress.subscribe();
+    let fill = async {
+        seen.wait_for(|p| p.done_bytes > 1_000_000).await.unwrap();
+        let _ = fs::write(play.cache.path().join("other"), vec![1; 16 << 20]);
+    };
+    let (fetched, ()) = tokio::join!(play.fetch_until(CancellationToken::new(), progress), fill);
+    assert!(matches!(fetched.unwrap_err(), FetchError::DiskFull { .. }));
+    fs::remove_file(play.cache.path().join("other")).unwrap();
+    play.fetch().await.unwrap();
+    play.assert_complete();
+    play.assert_served_once();
+    drop(disk);
 }
 
 #[tokio::test(flavor = "multi_thread")]
