@@ -65,7 +65,7 @@ pub fn plan(stack: &Stack, situation: &Situation, goal: &Goal) -> Result<Plan, P
         }
         Goal::Again(name) => {
             known(name)?;
-            view.again(name)
+            view.beside(name, |_| true, Some(name.clone()))
         }
         Goal::Asleep(name) => {
             known(name)?;
@@ -206,22 +206,7 @@ impl View<'_> {
     }
 
     fn awake(&self, name: &AgentName) -> Draft {
-        let beside = |forbidden: bool| {
-            let mut wanted: Vec<_> =
-                self.awake_now().filter(|n| !(forbidden && self.conflict(n, name))).cloned().collect();
-            if !wanted.contains(name) {
-                wanted.push(name.clone());
-            }
-            self.draft(Wish {
-                subject: Subject::Agent(name.clone()),
-                profile: None,
-                wanted,
-                only: None,
-                strict: false,
-                again: None,
-            })
-        };
-        let first = beside(false);
+        let first = self.beside(name, |_| true, None);
         let external_asleep = !self.is_ours(name) && !self.is_awake(name);
         if first.plan.fits || external_asleep {
             return first;
@@ -231,11 +216,17 @@ impl View<'_> {
         // `min_by_key` keeps the first of equals, which is the file's order.
         switches
             .min_by_key(|d| (Reverse(d.plan.fits), d.stops, d.stops_in_use))
-            .unwrap_or_else(|| beside(true))
+            .unwrap_or_else(|| self.beside(name, |n| !self.conflict(n, name), None))
     }
 
-    fn again(&self, name: &AgentName) -> Draft {
-        let mut wanted: Vec<_> = self.awake_now().cloned().collect();
+    /// This agent with those that are awake and may stay. `again`: itself, where it stops before it starts.
+    fn beside(
+        &self,
+        name: &AgentName,
+        stays: impl Fn(&AgentName) -> bool,
+        again: Option<AgentName>,
+    ) -> Draft {
+        let mut wanted: Vec<_> = self.awake_now().filter(|n| stays(n)).cloned().collect();
         if !wanted.contains(name) {
             wanted.push(name.clone());
         }
@@ -243,9 +234,9 @@ impl View<'_> {
             subject: Subject::Agent(name.clone()),
             profile: None,
             wanted,
-            only: Some(name.clone()),
+            only: again.clone(),
             strict: false,
-            again: Some(name.clone()),
+            again,
         })
     }
 
